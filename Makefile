@@ -1,0 +1,52 @@
+# Tuskwatch: `make setup` needs python3 (3.11 to 3.13) with venv, and make; everything else comes into .venv.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.setup-done
+
+.PHONY: help setup lock demo up down test lint format model clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+setup: $(STAMP)  ## install everything into .venv (again only when the lock changed)
+
+$(STAMP): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"python {v[0]}.{v[1]} is not supported: run make PYTHON=python3.12 (3.11 to 3.13)")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "python3 cannot make a virtual environment: install python3-venv" >&2; exit 1; }
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install -q --disable-pip-version-check uv
+	$(BIN)/uv pip sync -q --python $(BIN)/python requirements.txt
+	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+lock:  ## resolve the direct dependencies of pyproject.toml into requirements.txt
+	@test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install -q --disable-pip-version-check uv; }
+	$(BIN)/uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 --no-emit-index-url --no-header -o requirements.txt
+
+demo: setup  ## images in, threats and a plot out: MODEL=frozen graph, IMAGES=folder
+	@$(BIN)/python -m laptop demo $(if $(MODEL),--model '$(MODEL)') $(if $(IMAGES),--images '$(IMAGES)')
+
+up: setup  ## start minipachd and Airflow and leave them running
+	@$(BIN)/python -m laptop up $(if $(MODEL),--model '$(MODEL)') $(if $(IMAGES),--images '$(IMAGES)')
+
+down:  ## stop what `make up` started
+	@test ! -x $(BIN)/python || $(BIN)/python -m laptop down
+
+model: setup  ## download and check the COCO model
+	@$(BIN)/python -m laptop model
+
+test: setup  ## the default test suite
+	$(BIN)/python -m pytest
+
+lint: setup  ## ruff (lint, format) and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup  ## let ruff format and fix
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: down  ## remove what the targets above made
+	rm -rf $(VENV) .local .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
