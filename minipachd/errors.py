@@ -1,0 +1,136 @@
+"""Every error that minipachd raises on purpose.
+
+::
+
+    MinipachdError
+    ├── NotFoundError                 NOT_FOUND
+    │   ├── ProjectNotFoundError
+    │   ├── RepoNotFoundError
+    │   ├── BranchNotFoundError
+    │   ├── CommitNotFoundError
+    │   ├── CommitSetNotFoundError
+    │   └── PathNotFoundError
+    ├── AlreadyExistsError            ALREADY_EXISTS
+    ├── InvalidError                  UNKNOWN, as real Pachyderm answers a request that it refuses; clients match the text
+    │   └── CommitFinishedError
+    ├── InvalidArgumentError          INVALID_ARGUMENT
+    ├── FailedPreconditionError       FAILED_PRECONDITION
+    ├── ConflictError                 ABORTED: the same call may succeed when repeated
+    ├── NotReadyError                 UNAVAILABLE: the thing exists, and is not finished yet
+    ├── UnsupportedError              UNIMPLEMENTED
+    ├── StorageFullError              RESOURCE_EXHAUSTED
+    ├── CorruptError                  DATA_LOSS
+    └── DataDirError                  the server does not start
+
+The texts are those that Pachyderm's clients look for. ``minipachd.api.errors`` is the one table from class to gRPC code.
+"""
+
+
+class MinipachdError(Exception):
+    """Root of the tree; its text names the thing, the cause and the way out."""
+
+
+class NotFoundError(MinipachdError):
+    """Something that the call names does not exist."""
+
+
+class ProjectNotFoundError(NotFoundError):
+    """A project does not exist."""
+
+    def __init__(self, project: str) -> None:
+        super().__init__(f'project "{project}" not found')
+        self.project = project
+
+
+class RepoNotFoundError(NotFoundError):
+    """A repo does not exist.
+
+    :param repo: A ``RepoKey``, or its text ``project/name``.
+    """
+
+    def __init__(self, repo: object) -> None:
+        super().__init__(f"repo {repo} not found")
+        self.repo = str(repo)
+
+
+class BranchNotFoundError(NotFoundError):
+    """A branch does not exist. Clients match this text from its first character on: never put anything before it."""
+
+    def __init__(self, repo: object, branch: str) -> None:
+        super().__init__(f'branch "{branch}" not found in repo {repo}')
+        self.repo, self.branch = str(repo), branch
+
+
+class CommitNotFoundError(NotFoundError):
+    """A commit does not exist.
+
+    :param commit: A ``CommitKey``, or its text ``project/repo@id``.
+    """
+
+    def __init__(self, commit: object) -> None:
+        super().__init__(f"commit {commit} not found")
+        self.commit = str(commit)
+
+
+class CommitSetNotFoundError(NotFoundError):
+    """No commit has this id."""
+
+    def __init__(self, commit_set: str) -> None:
+        super().__init__(f"no commits found for commitset {commit_set}")
+        self.commit_set = commit_set
+
+
+class PathNotFoundError(NotFoundError):
+    """A commit holds nothing at a path. Clients match this text from its first character on: never put anything before it."""
+
+    def __init__(self, path: str, repo: object, commit: str) -> None:
+        super().__init__(f"file {path} not found in repo {repo} at commit {commit}")
+        self.path, self.repo, self.commit = path, str(repo), commit
+
+
+class AlreadyExistsError(MinipachdError):
+    """Something with this name exists already."""
+
+
+class InvalidError(MinipachdError):
+    """The request breaks a rule of Pachyderm's."""
+
+
+class CommitFinishedError(InvalidError):
+    """A finished commit cannot be finished, written to or cleared again."""
+
+    def __init__(self, commit: object) -> None:
+        super().__init__(f"commit {commit} has already finished")
+        self.commit = str(commit)
+
+
+class InvalidArgumentError(MinipachdError):
+    """A required field of the request is missing."""
+
+
+class FailedPreconditionError(MinipachdError):
+    """The thing is not in the state that the call needs."""
+
+
+class ConflictError(MinipachdError):
+    """Another change came in between; repeat the call."""
+
+
+class NotReadyError(MinipachdError):
+    """The thing exists but is not finished yet."""
+
+
+class UnsupportedError(MinipachdError):
+    """minipachd does not do this; real Pachyderm may."""
+
+
+class StorageFullError(MinipachdError):
+    """The disk under the data directory is full. Nothing of the call was kept."""
+
+
+class CorruptError(MinipachdError):
+    """Stored bytes are not those that were written. They are not served."""
+
+
+class DataDirError(MinipachdError):
+    """The data directory cannot be used: locked by another server, of a newer version, not writable."""
