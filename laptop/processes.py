@@ -1,0 +1,103 @@
+"""Long-running child processes: started with a log file each, remembered by id, stopped without leaving anything behind."""
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Process:
+    """One started component.
+
+    :ivar created: Start time in seconds since the Unix epoch, as the system tells it: with ``pid`` it names the process even after the
+        number was given to another one.
+    """
+
+    name: str
+    pid: int
+    created: float
+    log: Path
+
+    @property
+    def alive(self) -> bool:
+        return self._find() is not None
+
+    def _find(self) -> psutil.Process | None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(self.pid)
+            if abs(process.create_time() - self.created) < 1 and process.status() != psutil.STATUS_ZOMBIE:
+                return process
+        return None
+
+    def signal(self, number: signal.Signals) -> None:
+        if (process := self._find()) is not None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
+    def log_tail(self, lines: int = 20) -> str:
+        """The last lines that the process wrote."""
+        try:
+            return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        except OSError as error:
+            return f"(no log: {error})"
+
+
+def start(
+    name: str, command: Sequence[str], *, env: Mapping[str, str], log_file: Path, stdout: int | None = None
+) -> tuple[Process, IO[str] | None]:
+    """Start a component in a session of its own, so that Ctrl-C in the terminal reaches us alone and we stop it in order.
+
+    :param stdout: ``subprocess.PIPE`` to read what it prints; otherwise that goes to the log as well.
+    :return: The process, and its standard output where it was asked for.
+    """
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    with log_file.open("ab") as sink:
+        child = subprocess.Popen(
+            command,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=sink if stdout is None else stdout,
+            stderr=sink,
+            start_new_session=True,
+            text=True,
+        )
+    _children[child.pid] = child
+    return Process(name, child.pid, psutil.Process(child.pid).create_time(), log_file), child.stdout
+
+
+_children: dict[int, subprocess.Popen[str]] = {}  # held so that a finished child is reaped, not left a zombie
+
+
+def stop(processes: Iterable[Process], *, timeout: float = STOP_SECONDS) -> list[Process]:
+    """SIGTERM to each component alone, then SIGKILL to the whole session of what is still there after ``timeout`` seconds.
+
+    Airflow's scheduler can hang for a long time when its workers get the signal too: hence only the component first.
+
+    :return: Those that had to be killed.
+    """
+    running = [process for process in processes if process.alive]
+    for process in running:
+        process.signal(signal.SIGTERM)
+    found = [found for process in running if (found := process._find()) is not None]  # noqa: SLF001 - our own class
+    psutil.wait_procs(found, timeout=timeout)
+    stubborn = [process for process in running if process.alive]
+    for process in running:
+        if process in stubborn:
+            log.warning("%s (pid %d) did not stop within %.0f s and is killed", process.name, process.pid, timeout)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)  # also what an ended component left behind in its session
+        if (child := _children.pop(process.pid, None)) is not None:
+            child.wait(timeout=timeout)
+    return stubborn
