@@ -223,4 +223,4 @@ class CommitObserver(Protocol):
         """These commits are about to disappear (squash, drop, deletion of their repo)."""
 
     def repo_owner(self, txn: "Txn", repo: RepoKey) -> str | None:
-        """The pipeline whose output, meta or spec repo this is (``project/name``), or None. Users may neither delete nor finish what it owns."""
+        """The pipeline whose output, meta or spec repo this is (``project/name``), or None: users may neither delete nor finish what it owns."""

@@ -1,0 +1,239 @@
+"""Content as chunks: cut at fixed offsets, named by their hash, kept once, appended to packs.
+
+Order of a write, which is the guarantee: the pack's bytes, its fsync, its directory's fsync, and only then the SQLite transaction that
+names its chunks. A pack that no transaction names is an orphan, removed at the next start. Every chunk is hashed again before its bytes are
+served.
+"""
+
+import errno
+import logging
+import os
+import sqlite3
+import uuid
+from hashlib import blake2b
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from minipachd.errors import CorruptError, StorageFullError
+from minipachd.storage.database import Database, Schema
+from minipachd.storage.directory import fsync_directory
+
+log = logging.getLogger(__name__)
+
+CHUNK_BYTES = 1 << 20
+"""Content is cut at multiples of this, so that the same bytes always give the same chunks."""
+CHUNK_ID_BYTES = 32
+_PACK_BYTES = 256 << 20  # a longer upload goes on in another pack, so that space is given back in parts of this size
+_WRITE_BUFFER_BYTES = 1 << 20
+
+SCHEMA = Schema(
+    "chunks",
+    (
+        """
+        CREATE TABLE packs (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, size INTEGER NOT NULL);
+        CREATE TABLE chunks (id BLOB PRIMARY KEY, pack INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL) WITHOUT ROWID;
+        """,
+    ),
+)
+
+
+def chunk_id(data: bytes | memoryview) -> bytes:
+    """The name of these bytes: BLAKE2b-256."""
+    return blake2b(data, digest_size=CHUNK_ID_BYTES).digest()
+
+
+class ChunkStore:
+    """All chunks of a data directory."""
+
+    def __init__(self, database: Database, packs: Path) -> None:
+        self._database, self._packs = database, packs
+        database.install(SCHEMA)
+
+    def remove_orphans(self) -> int:
+        """Delete packs that no transaction names: what a killed server left behind. Call before anything is written.
+
+        :return: How many there were.
+        """
+        with self._database.reading() as connection:
+            known = {f"{name}.pack" for (name,) in connection.execute("SELECT name FROM packs")}
+        orphans = [path for path in self._packs.iterdir() if path.name not in known]
+        for path in orphans:
+            path.unlink()
+        if orphans:
+            log.info("removed %d packs of unfinished uploads", len(orphans))
+        return len(orphans)
+
+    def writer(self) -> "ChunkWriter":
+        """Start an upload; a context manager."""
+        return ChunkWriter(self, self._packs)
+
+    def __contains__(self, chunk: bytes) -> bool:
+        with self._database.reading() as connection:
+            return connection.execute("SELECT 1 FROM chunks WHERE id = ?", (chunk,)).fetchone() is not None
+
+    def read(self, chunk: bytes) -> bytes:
+        """The bytes of a chunk.
+
+        :raises CorruptError: They are missing, or are not those that were written.
+        """
+        with self._database.reading() as connection:
+            row = connection.execute(
+                "SELECT packs.name, chunks.offset, chunks.length FROM chunks JOIN packs ON packs.id = chunks.pack WHERE chunks.id = ?",
+                (chunk,),
+            ).fetchone()
+        if row is None:
+            raise CorruptError(f"chunk {chunk.hex()} is in no pack")
+        name, offset, length = row
+        return read_verified(self._packs / f"{name}.pack", chunk, offset=offset, length=length)
+
+
+def read_verified(path: Path, chunk: bytes, *, offset: int, length: int) -> bytes:
+    """Read one chunk of a pack and hash it.
+
+    :raises CorruptError: See :meth:`ChunkStore.read`.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            data = os.pread(fd, length, offset)
+        finally:
+            os.close(fd)
+    except OSError as exc:
+        raise CorruptError(f"pack {path.name} cannot be read: {exc.strerror}") from exc
+    if chunk_id(data) != chunk:
+        raise CorruptError(f"pack {path.name} is damaged at byte {offset}: chunk {chunk.hex()} does not have its hash")
+    return data
+
+
+class ChunkWriter:
+    """Writes the new chunks of one upload; used by one thread at a time.
+
+    Nothing is kept unless :meth:`record` ran in a transaction that was committed; leaving the block without it removes the bytes.
+    """
+
+    def __init__(self, store: ChunkStore, packs: Path) -> None:
+        self._store, self._folder = store, packs
+        self._packs: list[Path] = []
+        self._sizes: list[int] = []
+        self._file: BinaryIO | None = None
+        self._placed: dict[bytes, tuple[int, int, int]] = {}  # id -> (index of the pack, offset, length)
+        self._sealed = self._recorded = False
+
+    def add(self, data: bytes | memoryview) -> bytes:
+        """Keep a chunk, unless it is there already.
+
+        :param data: At most :data:`CHUNK_BYTES`.
+        :return: Its id.
+        :raises StorageFullError: The disk is full.
+        """
+        chunk = chunk_id(data)
+        if chunk in self._placed or chunk in self._store:
+            return chunk
+        self._sealed = False
+        with _full_disk(self._folder):
+            if self._file is None or self._sizes[-1] + len(data) > _PACK_BYTES:
+                self._roll()
+            self._placed[chunk] = (len(self._packs) - 1, self._sizes[-1], len(data))
+            self._open_file().write(data)
+        self._sizes[-1] += len(data)
+        return chunk
+
+    def read(self, chunk: bytes) -> bytes:
+        """The bytes of a chunk of this upload or of the store.
+
+        :raises CorruptError: See :meth:`ChunkStore.read`.
+        """
+        placed = self._placed.get(chunk)
+        if placed is None:
+            return self._store.read(chunk)
+        if self._file is not None:
+            with _full_disk(self._folder):
+                self._file.flush()
+        pack, offset, length = placed
+        return read_verified(self._packs[pack], chunk, offset=offset, length=length)
+
+    def seal(self) -> None:
+        """Make the bytes durable. Call before the transaction that names them; it costs nothing when repeated.
+
+        :raises StorageFullError: The disk is full.
+        """
+        if self._sealed or not self._packs:
+            return
+        with _full_disk(self._folder):
+            self._sync_file()
+            fsync_directory(self._folder)
+        self._sealed = True
+
+    def record(self, connection: sqlite3.Connection) -> None:
+        """Name the chunks in a transaction. Only sealed bytes may be named."""
+        if not self._packs:
+            return
+        if not self._sealed:
+            msg = "an upload must be sealed before it is recorded"
+            raise RuntimeError(msg)
+        pack_ids = [
+            connection.execute("INSERT INTO packs (name, size) VALUES (?, ?)", (path.stem, size)).lastrowid
+            for path, size in zip(self._packs, self._sizes, strict=True)
+        ]
+        connection.executemany(
+            "INSERT OR IGNORE INTO chunks VALUES (?, ?, ?, ?)",  # another upload may have brought the same bytes meanwhile
+            ((chunk, pack_ids[pack], offset, length) for chunk, (pack, offset, length) in sorted(self._placed.items())),
+        )
+        self._recorded = True
+
+    def kept(self) -> None:
+        """Say that the transaction was committed: the next chunks begin a new pack."""
+        if self._recorded:
+            self._close_file()
+            self._packs, self._sizes, self._placed = [], [], {}
+            self._sealed = self._recorded = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._close_file()
+        for path in self._packs:
+            path.unlink(missing_ok=True)
+
+    def _roll(self) -> None:
+        if self._file is not None:
+            self._sync_file()
+            self._close_file()
+        path = self._folder / f"{uuid.uuid4().hex}.pack"
+        self._file = path.open("xb", buffering=_WRITE_BUFFER_BYTES)
+        self._packs.append(path)
+        self._sizes.append(0)
+
+    def _open_file(self) -> BinaryIO:
+        if self._file is None:
+            self._roll()
+        assert self._file is not None  # noqa: S101 - tells mypy what _roll has just done
+        return self._file
+
+    def _sync_file(self) -> None:
+        if self._file is not None:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def _close_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class _full_disk:  # noqa: N801 - reads as a context manager
+    """Turn ENOSPC and its kin into :class:`StorageFullError`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StorageFullError(
+                f"cannot write to {self._folder}: {error.strerror}; free some space and repeat the call, nothing of it was kept"
+            ) from error

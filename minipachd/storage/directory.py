@@ -1,0 +1,95 @@
+"""The data directory: its layout, its lock, its format version."""
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from minipachd.errors import DataDirError
+
+FORMAT = 1
+"""Version of the directory's layout. The database has versions of its own (:mod:`minipachd.storage.database`)."""
+
+
+class DataDirectory:
+    """A directory that this process alone serves from.
+
+    ``packs/`` holds bytes, ``metadata.db`` everything else, ``logs/`` what user code printed; ``work/`` and ``tmp/`` outlive no process.
+
+    :param root: Created with its parents when missing.
+    :raises DataDirError: Another server holds it, a newer minipachd wrote it, or it cannot be written to. Nothing was changed.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.packs, self.logs, self.tmp = self.root / "packs", self.root / "logs", self.root / "tmp"
+        self.secrets, self.work = self.root / "secrets", self.root / "work"
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            self._lock_fd = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as exc:
+            raise DataDirError(f"data directory {self.root} cannot be used: {exc.strerror}; give a writable one with --data") from exc
+        try:
+            self._lock()
+            self._check_format()
+            for folder in (self.packs, self.logs, self.tmp, self.work):
+                folder.mkdir(exist_ok=True)
+            self.secrets.mkdir(mode=0o700, exist_ok=True)
+        except OSError as exc:
+            self.close()
+            raise DataDirError(f"data directory {self.root} cannot be used: {exc.strerror}; give a writable one with --data") from exc
+        except DataDirError:
+            self.close()
+            raise
+
+    @property
+    def database(self) -> Path:
+        return self.root / "metadata.db"
+
+    def close(self) -> None:
+        """Let another server have the directory."""
+        os.close(self._lock_fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(self._lock_fd, 32, 0).decode(errors="replace").strip() or "unknown"
+            raise DataDirError(
+                f"data directory {self.root} is in use by another minipachd (process {holder}); stop it, or give another directory with --data"
+            ) from None
+        os.truncate(self._lock_fd, 0)
+        os.pwrite(self._lock_fd, f"{os.getpid()}\n".encode(), 0)
+
+    def _check_format(self) -> None:
+        marker = self.root / "format"
+        if not marker.exists():
+            if self.database.exists():
+                raise DataDirError(
+                    f"data directory {self.root} holds a database but no format file; restore the file or give another directory"
+                )
+            marker.write_text(f"{FORMAT}\n")
+            return
+        text = marker.read_text(errors="replace").strip()
+        if not text.isdigit():
+            raise DataDirError(f"{marker} says {text[:40]!r} where a format number belongs; restore the file or give another directory")
+        if int(text) > FORMAT:
+            raise DataDirError(
+                f"data directory {self.root} was written by a newer minipachd (format {text}, this one knows {FORMAT}); upgrade minipachd"
+            )
+
+
+def fsync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,393 @@
+"""A persistent sorted map from bytes to bytes whose versions share what they have in common.
+
+A node ends after a key whose hash says so, never after a number of entries. The shape of a tree is therefore a function of its content
+alone: the same entries give the same root however they came in, two versions differ only in the nodes on the way to what changed, and
+:meth:`Tree.diff` skips every node that both have. An inner entry carries the count, the weight and the digest of what lies below it, so
+that these are known for any range of keys at the price of two descents.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from typing import NamedTuple
+
+import msgspec
+
+from minipachd.errors import CorruptError
+from minipachd.storage.database import Database, Schema
+
+_BITS_PER_LEVEL = 5  # a node has 2^5 = 32 entries on average
+_CACHED_NODES = 4096
+_MODULUS = 1 << 256
+
+EMPTY_ROOT = b""
+"""The root of the tree without entries; it has no node."""
+
+SCHEMA = Schema("nodes", ("CREATE TABLE nodes (id BLOB PRIMARY KEY, data BLOB NOT NULL);",))
+
+
+class Entry(NamedTuple):
+    """One key and what it maps to; ``weight`` is a number that ranges can be summed over (bytes of a file, 1 for a failed datum)."""
+
+    key: bytes
+    value: bytes
+    weight: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """What is known of a range of keys. ``digest`` is the sum of its entries' hashes: equal ranges have equal digests."""
+
+    count: int = 0
+    weight: int = 0
+    digest: int = 0
+
+    def __add__(self, other: "Aggregate") -> "Aggregate":
+        return Aggregate(self.count + other.count, self.weight + other.weight, (self.digest + other.digest) % _MODULUS)
+
+    @property
+    def hash(self) -> bytes:
+        """The digest as 32 bytes."""
+        return self.digest.to_bytes(32, "big")
+
+
+class _Child(NamedTuple):
+    """An entry of an inner node: the last key below it, the node, and the sums over it."""
+
+    key: bytes
+    id: bytes
+    sums: Aggregate
+
+
+class _Node:
+    """A decoded node. ``keys`` are those of ``entries``; level 0 holds :class:`Entry`, higher ones :class:`_Child`."""
+
+    __slots__ = ("children", "entries", "keys", "level")
+
+    def __init__(self, level: int, entries: list[Entry], children: list[_Child]) -> None:
+        self.level, self.entries, self.children = level, entries, children
+        self.keys = [entry.key for entry in entries] if level == 0 else [child.key for child in children]
+
+
+class NodeStore:
+    """The nodes of every tree, by their hash. Shared by all threads."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        database.install(SCHEMA)
+        self.load = lru_cache(maxsize=_CACHED_NODES)(self._load)
+
+    def save(self, nodes: dict[bytes, bytes]) -> None:
+        """Keep encoded nodes; part of the calling thread's write transaction."""
+        with self._database.reading() as connection:
+            connection.executemany("INSERT OR IGNORE INTO nodes VALUES (?, ?)", nodes.items())
+
+    def _load(self, node_id: bytes) -> _Node:
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT data FROM nodes WHERE id = ?", (node_id,)).fetchone()
+        if row is None or _node_id(row[0]) != node_id:
+            raise CorruptError(
+                f"tree node {node_id.hex()} is {'missing' if row is None else 'damaged'} in the database; restore it from a backup"
+            )
+        level, rows = msgspec.msgpack.decode(row[0])
+        if level == 0:
+            return _Node(0, [Entry(*fields) for fields in rows], [])
+        children = [
+            _Child(key, child, Aggregate(count, weight, int.from_bytes(digest, "big"))) for key, child, count, weight, digest in rows
+        ]
+        return _Node(level, [], children)
+
+
+class Tree:
+    """One immutable version. Reading works from any thread; :meth:`edit` needs the thread's write transaction.
+
+    :param root: As :attr:`root` of an earlier tree gave it.
+    """
+
+    __slots__ = ("_nodes", "root")
+
+    def __init__(self, nodes: NodeStore, root: bytes = EMPTY_ROOT) -> None:
+        self._nodes, self.root = nodes, root
+
+    def get(self, key: bytes) -> Entry | None:
+        """The entry of a key."""
+        node_id = self.root
+        while node_id:
+            node = self._nodes.load(node_id)
+            at = bisect_left(node.keys, key)
+            if at == len(node.keys):
+                return None
+            if node.level == 0:
+                return node.entries[at] if node.keys[at] == key else None
+            node_id = node.children[at].id
+        return None
+
+    def scan(self, start: bytes | None = None, stop: bytes | None = None, *, reverse: bool = False) -> Iterator[Entry]:
+        """Entries with ``start <= key < stop`` in key order; None means without bound."""
+        if self.root:
+            yield from self._scan(self.root, start, stop, reverse)
+
+    def first(self, start: bytes | None = None, stop: bytes | None = None) -> Entry | None:
+        """The first entry with ``start <= key < stop``."""
+        return next(self.scan(start, stop), None)
+
+    def aggregate(self, start: bytes | None = None, stop: bytes | None = None) -> Aggregate:
+        """Count, weight and digest of the entries with ``start <= key < stop``."""
+        return self._aggregate(self.root, None, start, stop) if self.root else Aggregate()
+
+    def edit(self, puts: Iterable[Entry] = (), deletes: Iterable[bytes] = ()) -> "Tree":
+        """A new version: without the deleted keys (missing ones are ignored), then with the put entries (the last of a key counts)."""
+        changes: dict[bytes, Entry | None] = dict.fromkeys(deletes)
+        changes.update((entry.key, entry) for entry in puts)
+        if not changes:
+            return self
+        keys = sorted(changes)
+        builder = _Builder()
+        if self.root:
+            self._rewrite(builder, self.root, [(key, changes[key]) for key in keys], keys)
+        else:
+            for key in keys:
+                entry = changes[key]
+                if entry is not None:
+                    builder.add_entry(entry)
+        root = builder.finish(self._nodes)
+        self._nodes.save(builder.encoded)
+        return Tree(self._nodes, root)
+
+    def diff(self, old: "Tree") -> Iterator[tuple[bytes, Entry | None, Entry | None]]:
+        """What changed from ``old`` to this version: ``(key, old entry, new entry)`` in key order. Costs about the number of changes."""
+        before, after = _Cursor(self._nodes, old.root), _Cursor(self._nodes, self.root)
+        while not (before.done and after.done):
+            if before.done or after.done:
+                for key, entry in (before if after.done else after).entries():
+                    yield (key, entry, None) if after.done else (key, None, entry)
+                return
+            if before.skip_shared(after):
+                continue
+            if before.level or after.level:
+                # Open the taller front, or both when they stand at the same height: shared nodes then meet at their own level.
+                tallest = max(before.level, after.level)
+                for cursor in (before, after):
+                    if cursor.level == tallest:
+                        cursor.open()
+                continue
+            old_entry, new_entry = before.entry, after.entry
+            if old_entry.key == new_entry.key:
+                before.advance()
+                after.advance()
+                if old_entry != new_entry:
+                    yield old_entry.key, old_entry, new_entry
+            elif old_entry.key < new_entry.key:
+                before.advance()
+                yield old_entry.key, old_entry, None
+            else:
+                after.advance()
+                yield new_entry.key, None, new_entry
+
+    def _scan(self, node_id: bytes, start: bytes | None, stop: bytes | None, reverse: bool) -> Iterator[Entry]:
+        node = self._nodes.load(node_id)
+        low = 0 if start is None else bisect_left(node.keys, start)
+        if node.level == 0:
+            high = len(node.keys) if stop is None else bisect_left(node.keys, stop)
+            yield from reversed(node.entries[low:high]) if reverse else node.entries[low:high]
+            return
+        high = len(node.keys) if stop is None else bisect_left(node.keys, stop) + 1  # the child that would hold stop may hold smaller keys
+        children = node.children[low:high]
+        for child in reversed(children) if reverse else children:
+            yield from self._scan(child.id, start, stop, reverse)
+
+    def _aggregate(self, node_id: bytes, above: bytes | None, start: bytes | None, stop: bytes | None) -> Aggregate:
+        """:param above: Every key of the node is greater than this, when known."""
+        node = self._nodes.load(node_id)
+        low = 0 if start is None else bisect_left(node.keys, start)
+        if node.level == 0:
+            high = len(node.keys) if stop is None else bisect_left(node.keys, stop)
+            return _sum_entries(node.entries[low:high])
+        total = Aggregate()
+        for at in range(low, len(node.keys)):
+            child = node.children[at]
+            lower = node.keys[at - 1] if at else above
+            if start is not None and (lower is None or lower < start):
+                total += self._aggregate(child.id, lower, start, stop)
+            elif stop is None or child.key < stop:
+                total += child.sums
+            else:
+                total += self._aggregate(child.id, lower, None, stop)
+            if stop is not None and child.key >= stop:
+                break
+        return total
+
+    def _rewrite(self, builder: "_Builder", node_id: bytes, changes: list[tuple[bytes, Entry | None]], keys: list[bytes]) -> None:
+        """Feed a subtree with its changes to the builder, whole where nothing changed."""
+        node = self._nodes.load(node_id)
+        if node.level == 0:
+            for entry in _merged(node.entries, changes):
+                builder.add_entry(entry)
+            return
+        low = 0
+        for at, child in enumerate(node.children):
+            high = len(keys) if at == len(node.children) - 1 else bisect_right(keys, child.key, low)
+            if low == high and builder.can_take(child, node.level):
+                builder.add_child(child, node.level)
+            else:
+                self._rewrite(builder, child.id, changes[low:high], keys[low:high])
+            low = high
+
+
+class _Builder:
+    """Takes entries and whole subtrees in key order and cuts nodes where the keys say."""
+
+    def __init__(self) -> None:
+        self.encoded: dict[bytes, bytes] = {}
+        self._entries: list[Entry] = []
+        self._levels: list[list[_Child]] = [[]]  # index n: children of the unfinished node of level n; 0 is not used
+
+    def can_take(self, child: _Child, level: int) -> bool:
+        """Whether a subtree can go into the node of ``level`` as it is: nothing smaller is unfinished, and it ends where a node ends."""
+        return not self._entries and not any(self._levels[1:level]) and _height(child.key) >= level
+
+    def add_entry(self, entry: Entry) -> None:
+        self._entries.append(entry)
+        if _height(entry.key) > 0:
+            self._cut_leaf()
+
+    def add_child(self, child: _Child, level: int) -> None:
+        while len(self._levels) <= level:
+            self._levels.append([])
+        self._levels[level].append(child)
+        if _height(child.key) > level:
+            self._cut(level)
+
+    def finish(self, nodes: NodeStore) -> bytes:
+        """End the unfinished nodes and return the root: the lowest node that has everything below it."""
+        if self._entries:
+            self._cut_leaf()
+        level = 1
+        while level < len(self._levels):
+            pending = self._levels[level]
+            top = not any(self._levels[level + 1 :])
+            if top and len(pending) == 1:
+                return self._lowest(pending[0].id, nodes)
+            if pending:
+                self._cut(level)
+            level += 1
+        return EMPTY_ROOT
+
+    def _lowest(self, node_id: bytes, nodes: NodeStore) -> bytes:
+        """Leave out roots with a single child; they are not kept unless they were there before."""
+        while True:
+            data = self.encoded.get(node_id)
+            level, rows = msgspec.msgpack.decode(data) if data is not None else _shape(nodes.load(node_id))
+            if level == 0 or len(rows) > 1:
+                return node_id
+            self.encoded.pop(node_id, None)
+            node_id = rows[0][1]
+
+    def _cut_leaf(self) -> None:
+        entries, self._entries = self._entries, []
+        node = self._encode(0, entries)
+        self.add_child(_Child(entries[-1].key, node, _sum_entries(entries)), 1)
+
+    def _cut(self, level: int) -> None:
+        children, self._levels[level] = self._levels[level], []
+        rows = [(key, child, sums.count, sums.weight, sums.hash) for key, child, sums in children]
+        sums = children[0].sums
+        for child in children[1:]:
+            sums += child.sums
+        self.add_child(_Child(children[-1].key, self._encode(level, rows), sums), level + 1)
+
+    def _encode(self, level: int, rows: object) -> bytes:
+        data = msgspec.msgpack.encode((level, rows))
+        node = _node_id(data)
+        self.encoded[node] = data
+        return node
+
+
+class _Cursor:
+    """What is left of a tree, as a stack of subtrees and entries with the smallest keys on top."""
+
+    def __init__(self, nodes: NodeStore, root: bytes) -> None:
+        self._nodes = nodes
+        self.stack: list[tuple[int, bytes, Entry | None]] = []  # (level + 1 of a node, its id, None) or (0, b"", entry)
+        if root:
+            self.stack.append((nodes.load(root).level + 1, root, None))
+
+    @property
+    def done(self) -> bool:
+        return not self.stack
+
+    @property
+    def level(self) -> int:
+        """0 when an entry is on top, else one more than the level of the node that is."""
+        return self.stack[-1][0]
+
+    @property
+    def entry(self) -> Entry:
+        entry = self.stack[-1][2]
+        assert entry is not None  # noqa: S101 - callers looked at level
+        return entry
+
+    def advance(self) -> None:
+        self.stack.pop()
+
+    def skip_shared(self, other: "_Cursor") -> bool:
+        """Drop the node on top of both, if it is the same one."""
+        if self.level and self.stack[-1][:2] == other.stack[-1][:2]:
+            self.stack.pop()
+            other.stack.pop()
+            return True
+        return False
+
+    def open(self) -> None:
+        """Replace the node on top by what is in it."""
+        level, node_id, _ = self.stack.pop()
+        node = self._nodes.load(node_id)
+        if level == 1:
+            self.stack.extend((0, b"", entry) for entry in reversed(node.entries))
+        else:
+            self.stack.extend((level - 1, child.id, None) for child in reversed(node.children))
+
+    def entries(self) -> Iterator[tuple[bytes, Entry]]:
+        """All that is left."""
+        while self.stack:
+            if self.level:
+                self.open()
+            else:
+                yield self.entry.key, self.entry
+                self.advance()
+
+
+def _height(key: bytes) -> int:
+    """Up to which level a node ends after this key: 0 for most keys, 1 for one in 32, 2 for one in 1024."""
+    number = int.from_bytes(blake2b(key, digest_size=8).digest(), "big")
+    return ((number & -number).bit_length() - 1) // _BITS_PER_LEVEL if number else 64 // _BITS_PER_LEVEL
+
+
+def _node_id(data: bytes) -> bytes:
+    return blake2b(data, digest_size=32).digest()
+
+
+def _sum_entries(entries: list[Entry]) -> Aggregate:
+    digest = weights = 0
+    for key, value, weight in entries:
+        digest += int.from_bytes(blake2b(b"%d %d " % (len(key), weight) + key + value, digest_size=32).digest(), "big")
+        weights += weight
+    return Aggregate(len(entries), weights, digest % _MODULUS)
+
+
+def _shape(node: _Node) -> tuple[int, list[Entry] | list[_Child]]:
+    return node.level, node.entries or node.children
+
+
+def _merged(entries: list[Entry], changes: list[tuple[bytes, Entry | None]]) -> list[Entry]:
+    if not changes:
+        return entries
+    merged = {entry.key: entry for entry in entries}
+    for key, entry in changes:
+        if entry is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = entry
+    return [merged[key] for key in sorted(merged)]
