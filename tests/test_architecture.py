@@ -1,0 +1,96 @@
+"""The arrows between packages, kept by a walk over the imports, and what must never be committed."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+ROOTS = {"plugins/airflow_pachyderm": "airflow_pachyderm"}
+
+# What each part may import of the project's own packages; a part not named here may import nothing of it.
+ARROWS: dict[str, set[str]] = {
+    "protobuf_compat": set(),
+    "minipachd.errors": set(),
+    "minipachd.storage": {"minipachd.errors"},
+    "minipachd.pfs": {"minipachd.errors", "minipachd.storage"},
+    "minipachd.pps": {"minipachd.errors", "minipachd.storage", "minipachd.pfs"},
+    "minipachd.api": {"minipachd", "protobuf_compat"},
+    "airflow_pachyderm": {"protobuf_compat"},
+    "stages": set(),
+    "dags": {"airflow_pachyderm", "stages"},
+    "laptop": {"airflow_pachyderm", "dags", "stages"},
+}
+OURS = {"protobuf_compat", "minipachd", "airflow_pachyderm", "stages", "dags", "laptop"}
+
+
+def modules() -> list[tuple[str, Path]]:
+    found = [("protobuf_compat", REPOSITORY / "protobuf_compat.py")]
+    for root, base in (("minipachd", ""), ("plugins/airflow_pachyderm", "plugins"), ("stages", ""), ("dags", ""), ("laptop", "")):
+        for path in sorted((REPOSITORY / root).rglob("*.py")):
+            name = ".".join(path.relative_to(REPOSITORY / base).with_suffix("").parts).removesuffix(".__init__")
+            found.append((name, path))
+    return found
+
+
+def within(name: str, package: str) -> bool:
+    return name == package or name.startswith(package + ".")
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.update({node.module} | {f"{node.module}.{alias.name}" for alias in node.names if node.module == "minipachd"})
+    return {name for name in names if name.split(".")[0] in OURS}
+
+
+@pytest.mark.parametrize("part", sorted(ARROWS))
+def test_imports_point_one_way(part: str) -> None:
+    allowed = ARROWS[part] | {part}
+    offences = [
+        f"{name} imports {target}"
+        for name, path in modules()
+        if within(name, part)
+        for target in imported(path)
+        if not any(within(target, package) for package in allowed) and target != "minipachd"
+    ]
+
+    assert offences == []
+
+
+def test_every_module_of_minipachd_belongs_to_a_layer() -> None:
+    layers = [part for part in ARROWS if part.startswith("minipachd.")]
+    outside = [name for name, _ in modules() if name.startswith("minipachd.") and not any(within(name, layer) for layer in layers)]
+
+    assert outside == ["minipachd.__main__"]
+
+
+def test_parsing_the_dags_loads_neither_grpc_nor_tensorflow() -> None:
+    code = "import dags.push_images, dags.bootstrap_pipelines, sys; print([m for m in ('grpc', 'tensorflow', 'python_pachyderm') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY)
+
+    assert done.stdout.strip().endswith("[]"), done.stdout + done.stderr
+
+
+def tracked_files() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], capture_output=True, text=True, cwd=REPOSITORY)
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    return [REPOSITORY / name for name in listed.stdout.split("\0") if name]
+
+
+def test_the_lock_carries_no_index_addresses() -> None:
+    assert "://" not in (REPOSITORY / "requirements.txt").read_text()
+
+
+def test_nothing_large_or_generated_is_committed() -> None:
+    large = [str(path) for path in tracked_files() if path.exists() and path.stat().st_size > 3_200_000]
+    generated = [str(path) for path in tracked_files() if path.suffix in {".db", ".log", ".pyc"}]
+
+    assert large == []
+    assert generated == []
