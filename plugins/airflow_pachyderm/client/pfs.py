@@ -1,0 +1,270 @@
+"""Repos, commits and files: the calls of Pachyderm's file system that DAGs need, typed, with deadlines and retries."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc
+
+from airflow_pachyderm.client.channel import LIST_TIMEOUT_SECONDS, UNARY_TIMEOUT_SECONDS, Server
+from airflow_pachyderm.client.errors import RetryPolicy, remote, translate
+from airflow_pachyderm.client.protocol import pfs_pb2
+from airflow_pachyderm.connection import PachydermConnection
+from airflow_pachyderm.exceptions import PachydermUnavailableError
+
+log = logging.getLogger(__name__)
+
+BRANCH: Final = "master"
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One commit as last seen.
+
+    :ivar commit_set: Its id, 32 hex digits, shared by the downstream commits that it causes.
+    :ivar started: Seconds since the Unix epoch.
+    :ivar finished: No more files can be put. False: it is open.
+    :ivar error: Why it failed, or empty.
+    """
+
+    repo: str
+    branch: str
+    commit_set: str
+    description: str
+    started: float
+    finished: bool
+    error: str
+
+    def __str__(self) -> str:
+        return f"{self.repo}@{self.branch}={self.commit_set}"
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A file or directory in a commit; a directory's path ends in ``/``."""
+
+    path: str
+    size_bytes: int
+    digest: str
+    is_dir: bool
+
+
+class PfsClient:
+    """Calls about data. All names are of the connection's project.
+
+    :param server: The server to call.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    @property
+    def connection(self) -> PachydermConnection:
+        """Where the server is."""
+        return self.server.connection
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """How long transient errors are retried."""
+        return self.server.retry
+
+    # Repos
+
+    @remote("create repo {name}")
+    def create_repo(self, name: str, *, description: str = "") -> bool:
+        """Create a repo unless it exists.
+
+        :return: False if it was there; it is left as it is.
+        :raises PachydermInvalidError: The name is not allowed.
+        """
+        request = pfs_pb2.CreateRepoRequest(repo=self.repo_message(name), description=description)
+        try:
+            self._call(self.server.stubs.pfs.CreateRepo, request)
+        except grpc.RpcError as exc:
+            # Pachyderm words this differently from release to release; the code says it in all of them.
+            if exc.code() is grpc.StatusCode.ALREADY_EXISTS:
+                return False
+            raise
+        return True
+
+    @remote("delete repo {name}")
+    def delete_repo(self, name: str, *, force: bool = False) -> bool:
+        """Delete a repo with all its commits.
+
+        :param force: Also when pipelines read it.
+        :return: False if there was none.
+        """
+        try:
+            self._call(self.server.stubs.pfs.DeleteRepo, pfs_pb2.DeleteRepoRequest(repo=self.repo_message(name), force=force))
+        except grpc.RpcError as exc:
+            if exc.code() is grpc.StatusCode.NOT_FOUND:
+                return False
+            raise
+        return True
+
+    # Commits
+
+    @remote("list the commits of {repo}@{branch}")
+    def list_commits(self, repo: str, branch: str = BRANCH) -> list[Commit]:
+        """The commits that users made on the branch, newest first; none when the branch does not exist."""
+        request = pfs_pb2.ListCommitRequest(repo=self.repo_message(repo), origin_kind=pfs_pb2.USER)
+        stream = self._call(self.server.stubs.pfs.ListCommit, request, timeout=LIST_TIMEOUT_SECONDS)
+        return [_commit(info) for info in stream if info.commit.branch.name == branch]
+
+    @remote("inspect {repo}@{branch}")
+    def head(self, repo: str, branch: str = BRANCH) -> Commit:
+        """The newest commit of the branch, open or not.
+
+        :raises PachydermNotFoundError: The repo, the branch or a commit is missing.
+        """
+        request = pfs_pb2.InspectCommitRequest(commit=self.commit_message(repo, branch))
+        return _commit(self._call(self.server.stubs.pfs.InspectCommit, request))
+
+    @remote("inspect {repo}@{branch}={commit_set}")
+    def inspect_commit(self, repo: str, branch: str, commit_set: str) -> Commit:
+        """One commit.
+
+        :raises PachydermNotFoundError: It is not there.
+        """
+        request = pfs_pb2.InspectCommitRequest(commit=self.commit_message(repo, branch, commit_set))
+        return _commit(self._call(self.server.stubs.pfs.InspectCommit, request))
+
+    def start_commit_once(self, repo: str, branch: str, description: str) -> Commit:
+        """Open a commit. Not retried: when the answer is lost the commit may be there, and only the caller can tell that it is its own.
+
+        :raises grpc.RpcError: As the server gave it.
+        """
+        request = pfs_pb2.StartCommitRequest(branch=self.branch_message(repo, branch), description=description)
+        commit = self._call(self.server.stubs.pfs.StartCommit, request)
+        return Commit(repo=repo, branch=branch, commit_set=commit.id, description=description, started=0.0, finished=False, error="")
+
+    @remote("finish commit {commit}")
+    def finish_commit(self, commit: Commit) -> None:
+        """Finish an open commit: its files become visible and its jobs start.
+
+        :raises PachydermNotFoundError: Somebody dropped it meanwhile.
+        """
+        request = pfs_pb2.FinishCommitRequest(commit=self.commit_message(commit.repo, commit.branch, commit.commit_set))
+        try:
+            self._call(self.server.stubs.pfs.FinishCommit, request)
+        except grpc.RpcError as exc:
+            if "has already finished" not in (exc.details() or ""):
+                raise
+            log.info("Commit %s is finished already: an earlier try went through", commit)
+
+    @remote("drop commit set {commit_set}")
+    def drop_commit_set(self, commit_set: str) -> bool:
+        """Delete a commit and all that it caused downstream.
+
+        :return: False if it was gone.
+        :raises PachydermConflictError: A later commit builds on it.
+        """
+        request = pfs_pb2.DropCommitSetRequest(commit_set=pfs_pb2.CommitSet(id=commit_set))
+        try:
+            self._call(self.server.stubs.pfs.DropCommitSet, request)
+        except grpc.RpcError as exc:
+            if exc.code() is grpc.StatusCode.NOT_FOUND:
+                return False
+            raise
+        return True
+
+    # Reading
+
+    @remote("inspect {repo}@{ref}:{path}")
+    def inspect_file(self, repo: str, ref: str, path: str) -> FileEntry | None:
+        """One file or directory, or None where there is none.
+
+        :param ref: Branch name or commit id.
+        :raises PachydermNotFoundError: The repo, branch or commit is missing.
+        """
+        try:
+            return _entry(self._call(self.server.stubs.pfs.InspectFile, pfs_pb2.InspectFileRequest(file=self._file(repo, ref, path))))
+        except grpc.RpcError as exc:
+            if exc.code() is grpc.StatusCode.NOT_FOUND and (exc.details() or "").startswith("file "):
+                return None
+            raise
+
+    @remote("list files {pattern} of {repo}@{ref}")
+    def glob_files(self, repo: str, ref: str, pattern: str) -> list[FileEntry]:
+        """The files and directories that match.
+
+        :param ref: Branch name or commit id.
+        :param pattern: Pachyderm glob, for example ``/valid/*``.
+        """
+        request = pfs_pb2.GlobFileRequest(commit=self._ref(repo, ref), pattern=pattern)
+        return [_entry(info) for info in self._call(self.server.stubs.pfs.GlobFile, request, timeout=LIST_TIMEOUT_SECONDS)]
+
+    @remote("read {repo}@{ref}:{path}")
+    def read_file(self, repo: str, ref: str, path: str) -> bytes:
+        """A file's whole content, for files that fit into memory.
+
+        :param ref: Branch name or commit id.
+        :raises PachydermNotFoundError: There is no such file.
+        :raises PachydermUnavailableError: The stream ended early: what came is not the whole file.
+        """
+        info = self._call(self.server.stubs.pfs.InspectFile, pfs_pb2.InspectFileRequest(file=self._file(repo, ref, path)))
+        # By the resolved commit: a branch may move between the two calls.
+        request = pfs_pb2.GetFileRequest(file=pfs_pb2.File(commit=info.file.commit, path=path))
+        content = b"".join(part.value for part in self._call(self.server.stubs.pfs.GetFile, request, timeout=LIST_TIMEOUT_SECONDS))
+        if len(content) != info.size_bytes:
+            raise PachydermUnavailableError(f"{repo}@{ref}:{path} ended after {len(content)} of {info.size_bytes} bytes; read it again")
+        return content
+
+    def read_blocks(self, repo: str, ref: str, path: str) -> Iterator[bytes]:
+        """A file's content in the server's blocks, for files of any size. Not retried: what was handed out cannot be taken back.
+
+        :raises PachydermError: As :meth:`read_file`; what was handed out is not the whole file.
+        """
+        action = f"read {repo}@{ref}:{path}"
+        got = 0
+        try:
+            info = self._call(self.server.stubs.pfs.InspectFile, pfs_pb2.InspectFileRequest(file=self._file(repo, ref, path)))
+            request = pfs_pb2.GetFileRequest(file=pfs_pb2.File(commit=info.file.commit, path=path))
+            for part in self._call(self.server.stubs.pfs.GetFile, request, timeout=LIST_TIMEOUT_SECONDS):
+                got += len(part.value)
+                yield part.value
+        except grpc.RpcError as exc:
+            raise translate(exc, action=action, connection=self.connection) from exc
+        if got != info.size_bytes:
+            raise PachydermUnavailableError(f"Cannot {action}: it ended after {got} of {info.size_bytes} bytes; read it again")
+
+    # Messages
+
+    def repo_message(self, name: str) -> Any:
+        """The repo of that name in the connection's project."""
+        return pfs_pb2.Repo(name=name, type="user", project=pfs_pb2.Project(name=self.connection.project))
+
+    def branch_message(self, repo: str, branch: str) -> Any:
+        """The branch of that name."""
+        return pfs_pb2.Branch(repo=self.repo_message(repo), name=branch)
+
+    def commit_message(self, repo: str, branch: str, commit_set: str = "") -> Any:
+        """The commit of that id, or the branch's head."""
+        return pfs_pb2.Commit(repo=self.repo_message(repo), branch=self.branch_message(repo, branch), id=commit_set)
+
+    def _ref(self, repo: str, ref: str) -> Any:
+        # A name that is no id is resolved as a branch by the server.
+        return pfs_pb2.Commit(repo=self.repo_message(repo), branch=self.branch_message(repo, ""), id=ref)
+
+    def _file(self, repo: str, ref: str, path: str) -> Any:
+        return pfs_pb2.File(commit=self._ref(repo, ref), path=path)
+
+    def _call(self, method: Any, request: Any, *, timeout: float = UNARY_TIMEOUT_SECONDS) -> Any:
+        return method(request, timeout=timeout, metadata=self.server.stubs.metadata)
+
+
+def _commit(info: Any) -> Commit:
+    return Commit(
+        repo=info.commit.branch.repo.name,
+        branch=info.commit.branch.name,
+        commit_set=info.commit.id,
+        description=info.description,
+        started=info.started.seconds + info.started.nanos / 1e9,
+        finished=info.HasField("finishing") or info.HasField("finished"),
+        error=info.error,
+    )
+
+
+def _entry(info: Any) -> FileEntry:
+    return FileEntry(path=info.file.path, size_bytes=info.size_bytes, digest=info.hash.hex(), is_dir=info.file_type == pfs_pb2.DIR)

@@ -1,0 +1,242 @@
+"""Pipelines, jobs, datums and logs: the calls of Pachyderm's pipeline system that DAGs need, typed, with deadlines and retries."""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc
+
+from airflow_pachyderm.client.channel import LIST_TIMEOUT_SECONDS, UNARY_TIMEOUT_SECONDS, Server
+from airflow_pachyderm.client.errors import RetryPolicy, remote
+from airflow_pachyderm.client.protocol import json_format, pfs_pb2, pps_pb2
+from airflow_pachyderm.connection import PachydermConnection
+from airflow_pachyderm.exceptions import PachydermInvalidError
+from airflow_pachyderm.outcome import JobOutcome
+from airflow_pachyderm.states import JOB_TERMINAL, JobState, PipelineState
+
+log = logging.getLogger(__name__)
+
+# Pachyderm stores a spec with its defaults filled in, so it cannot be compared with a file's; this remembers what the file said.
+SPEC_DIGEST: Final = "airflow-pachyderm/spec-sha256"
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """One pipeline as last seen.
+
+    :ivar spec_digest: Of the spec that :meth:`PpsClient.create_pipeline` got, or empty when it was made by other means.
+    """
+
+    name: str
+    version: int
+    state: PipelineState
+    reason: str
+    stopped: bool
+    spec_digest: str
+
+
+@dataclass(frozen=True)
+class Datum:
+    """One datum of a job: the files that it was about."""
+
+    id: str
+    inputs: tuple[str, ...]
+
+
+class PpsClient:
+    """Calls about pipelines. All names are of the connection's project.
+
+    :param server: The server to call.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    @property
+    def connection(self) -> PachydermConnection:
+        """Where the server is."""
+        return self.server.connection
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """How long transient errors are retried."""
+        return self.server.retry
+
+    # Pipelines
+
+    def create_pipeline(self, spec: dict[str, Any], *, name: str, update: bool = True, reprocess: bool = False) -> tuple[str, str]:
+        """Create a pipeline, or update the one that differs.
+
+        :param spec: As Pachyderm documents it.
+        :param name: What to call the spec in errors, usually its file.
+        :param update: Whether an existing pipeline may be changed.
+        :param reprocess: On an update, process again also what was processed before. Without it only new data meets the new code.
+        :return: Its name, and ``created``, ``updated`` or ``unchanged``.
+        :raises PachydermInvalidError: A field is not known or has the wrong type; names ``name`` and the field.
+        :raises PachydermConflictError: The pipeline exists and ``update`` is False.
+        """
+        request = pipeline_request(spec, name=name, project=self.connection.project)
+        existing = self.inspect_pipeline(request.pipeline.name)
+        wanted = request.metadata.annotations[SPEC_DIGEST]
+        if existing and update and existing.spec_digest == wanted and not reprocess:
+            return existing.name, "unchanged"
+        request.update, request.reprocess = bool(existing) and update, bool(existing) and reprocess
+        self._create_pipeline(request, request.pipeline.name, name)
+        return request.pipeline.name, "updated" if existing else "created"
+
+    @remote("create pipeline {pipeline} from {spec_name}")
+    def _create_pipeline(self, request: Any, pipeline: str, spec_name: str) -> None:  # noqa: ARG002 - the names are for the message
+        self._call(self.server.stubs.pps.CreatePipeline, request, timeout=120.0)
+
+    @remote("inspect pipeline {name}")
+    def inspect_pipeline(self, name: str) -> Pipeline | None:
+        """One pipeline, or None where there is none."""
+        try:
+            info = self._call(
+                self.server.stubs.pps.InspectPipeline, pps_pb2.InspectPipelineRequest(pipeline=self._pipeline(name), details=True)
+            )
+        except grpc.RpcError as exc:
+            # 2.7 answers with the code of a missing branch of the pipeline's spec repo, later ones name the pipeline: same code.
+            if exc.code() is grpc.StatusCode.NOT_FOUND:
+                return None
+            raise
+        return Pipeline(
+            name=info.pipeline.name,
+            version=info.version,
+            state=PipelineState.from_number(info.state),
+            reason=info.reason,
+            stopped=info.stopped,
+            spec_digest=info.details.metadata.annotations.get(SPEC_DIGEST, ""),
+        )
+
+    # Jobs
+
+    @remote("list the jobs of commit set {commit_set}")
+    def inspect_job_set(self, commit_set: str) -> list[JobOutcome]:
+        """The jobs that a commit caused, upstream ones first; none when no pipeline reads it."""
+        request = pps_pb2.InspectJobSetRequest(job_set=pps_pb2.JobSet(id=commit_set))
+        return parse_jobs(self._call(self.server.stubs.pps.InspectJobSet, request), now=time.time())
+
+    @remote("stop job {pipeline}@{job}")
+    def stop_job(self, pipeline: str, job: str, *, reason: str) -> None:
+        """Stop one job; a finished one is left as it is.
+
+        :param reason: Shown as the job's reason.
+        """
+        self._call(self.server.stubs.pps.StopJob, pps_pb2.StopJobRequest(job=self._job(pipeline, job), reason=reason))
+
+    def stop_jobs(self, commit_set: str, *, reason: str) -> list[str]:
+        """Stop all jobs of a commit set that have not ended.
+
+        :return: Their pipelines.
+        """
+        active = [job for job in self.inspect_job_set(commit_set) if job.state not in JOB_TERMINAL]
+        for job in active:
+            self.stop_job(job.pipeline, job.job, reason=reason)
+        return [job.pipeline for job in active]
+
+    @remote("list the failed datums of job {pipeline}@{job}")
+    def failed_datums(self, pipeline: str, job: str, *, limit: int) -> list[Datum]:
+        """Up to ``limit`` datums that failed."""
+        request = pps_pb2.ListDatumRequest(
+            job=self._job(pipeline, job), filter=pps_pb2.ListDatumRequest.Filter(state=[pps_pb2.DatumState.Value("FAILED")]), number=limit
+        )
+        stream = self._call(self.server.stubs.pps.ListDatum, request, timeout=LIST_TIMEOUT_SECONDS)
+        return [Datum(info.datum.id, tuple(_input(file) for file in info.data)) for info in stream]
+
+    @remote("read the logs of job {pipeline}@{job}")
+    def log_tail(self, pipeline: str, job: str, *, datum: str = "", lines: int) -> list[str]:
+        """The last lines that user code wrote, oldest first.
+
+        :param datum: Only of this datum.
+        """
+        request = pps_pb2.GetLogsRequest(pipeline=self._pipeline(pipeline), job=self._job(pipeline, job))
+        if datum:
+            request.datum.CopyFrom(pps_pb2.Datum(id=datum, job=self._job(pipeline, job)))
+        stream = self._call(self.server.stubs.pps.GetLogs, request, timeout=LIST_TIMEOUT_SECONDS)
+        return [message.message.rstrip("\n") for message in stream if message.user][-lines:]
+
+    # Messages
+
+    def _pipeline(self, name: str) -> Any:
+        return pps_pb2.Pipeline(name=name, project=pfs_pb2.Project(name=self.connection.project))
+
+    def _job(self, pipeline: str, job: str) -> Any:
+        return pps_pb2.Job(pipeline=self._pipeline(pipeline), id=job)
+
+    def _call(self, method: Any, request: Any, *, timeout: float = UNARY_TIMEOUT_SECONDS) -> Any:
+        return method(request, timeout=timeout, metadata=self.server.stubs.metadata)
+
+
+def pipeline_request(spec: dict[str, Any], *, name: str, project: str) -> Any:
+    """The request that a spec means, marked with the spec's digest.
+
+    :param name: What to call the spec in errors.
+    :param project: For a spec that names none.
+    :raises PachydermInvalidError: See :meth:`PpsClient.create_pipeline`.
+    """
+    try:
+        request = json_format.ParseDict(spec, pps_pb2.CreatePipelineRequest())
+    except json_format.ParseError as exc:
+        raise PachydermInvalidError(f"Pipeline spec {name}: {exc}") from exc
+    if not request.pipeline.name:
+        raise PachydermInvalidError(f'Pipeline spec {name} names no pipeline: it needs "pipeline": {{"name": "…"}}')
+    if not request.pipeline.project.name:
+        request.pipeline.project.name = project
+    digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
+    request.metadata.annotations[SPEC_DIGEST] = digest
+    return request
+
+
+def parse_jobs(infos: Iterable[Any], *, now: float) -> list[JobOutcome]:
+    """Jobs from their messages.
+
+    :param now: Seconds since the Unix epoch, for the duration of those that run.
+    """
+    return [_job_outcome(info, now) for info in infos]
+
+
+def _job_outcome(info: Any, now: float) -> JobOutcome:
+    ended = _seconds(info.finished) if info.HasField("finished") else now
+    return JobOutcome(
+        pipeline=info.job.pipeline.name,
+        job=info.job.id,
+        state=JobState.from_number(info.state),
+        reason=info.reason,
+        total=info.data_total,
+        processed=info.data_processed,
+        skipped=info.data_skipped,
+        failed=info.data_failed,
+        recovered=info.data_recovered,
+        seconds=max(0.0, ended - _seconds(info.started)) if info.HasField("started") else 0.0,
+    )
+
+
+def _seconds(timestamp: Any) -> float:
+    return float(timestamp.seconds + timestamp.nanos / 1e9)
+
+
+def _input(info: Any) -> str:
+    return f"{info.file.commit.branch.repo.name}:{info.file.path}"
+
+
+def describe_failure(pps: PpsClient, jobs: Sequence[JobOutcome], *, datums: int = 3, lines: int = 20) -> str:
+    """What a person needs to know about failed jobs: reasons, the inputs of the first failed datums, and the end of their logs.
+
+    :param jobs: The failed ones, the cause first.
+    :param datums: How many datums of the first job to look into.
+    :param lines: How many log lines of each.
+    """
+    parts = [f"{job.pipeline} {job.state.value}: {job.reason or 'no reason given'}" for job in jobs]
+    first = jobs[0]
+    found = pps.failed_datums(first.pipeline, first.job, limit=datums)
+    for datum in found:
+        parts.append(f"failed datum {datum.id[:16]} of {first.pipeline}: {', '.join(datum.inputs) or 'no inputs'}")
+        parts += [f"  | {line}" for line in pps.log_tail(first.pipeline, first.job, datum=datum.id, lines=lines)]
+    if not found:
+        parts += [f"  | {line}" for line in pps.log_tail(first.pipeline, first.job, lines=lines)]
+    return "\n".join(parts)

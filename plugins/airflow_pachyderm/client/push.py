@@ -1,0 +1,258 @@
+"""Putting a batch of files into a repo as exactly one commit, however often it is tried.
+
+A push leaves its key in the description of its commit. Each try first looks for what the tries before it left: an unfinished commit of the
+key is dropped, a finished one of the same files is used. A try that fails drops its own commit; one that is killed leaves it to the next.
+"""
+
+import hashlib
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote
+
+import grpc
+
+from airflow_pachyderm.client.errors import remote
+from airflow_pachyderm.client.pfs import Commit, PfsClient
+from airflow_pachyderm.client.protocol import pfs_pb2
+from airflow_pachyderm.exceptions import PachydermConflictError, PachydermError, PachydermNotFoundError, PachydermUnavailableError
+from airflow_pachyderm.files import SourceFile, digest, read_ahead
+
+log = logging.getLogger(__name__)
+
+PROGRESS_SECONDS: Final = 5.0
+_PARENT_OPEN: Final = re.compile(r"parent commit .* has not been finished")
+
+
+@dataclass(frozen=True)
+class PushResult:
+    """A finished commit that holds a batch.
+
+    :ivar commit_set: Its id, 32 hex digits.
+    :ivar reused: An earlier try had made it: nothing was sent.
+    :ivar size_bytes: Sent by this try.
+    :ivar seconds: From the first look at the server to the finished commit.
+    """
+
+    commit_set: str
+    reused: bool
+    files: int
+    size_bytes: int
+    seconds: float
+
+
+class Push:
+    """One try to push one batch.
+
+    :param pfs: The server to push to.
+    :param repo: An existing repo.
+    :param branch: Made if it does not exist.
+    :param key: Names this push for ever, the same in every try: made of run, task and map index.
+    :param files: The batch. Read again from the start when the stream to the server breaks.
+    :param accept: Whether a finished commit of an earlier try will do; asked once, for the newest.
+    :param branch_timeout: Seconds to wait while somebody else has a commit open on the branch.
+    """
+
+    def __init__(
+        self,
+        pfs: PfsClient,
+        *,
+        repo: str,
+        branch: str,
+        key: str,
+        files: Sequence[SourceFile],
+        accept: Callable[[str], bool] = lambda _: True,
+        branch_timeout: float = 900.0,
+    ) -> None:
+        self._pfs, self._repo, self._branch, self._files, self._accept = pfs, repo, branch, files, accept
+        self._branch_timeout = branch_timeout
+        self._prefix = description_prefix(key)
+        self._mark = f"{self._prefix}{digest(files)}]"
+        self._call: Any = None
+        self._stopped = threading.Event()
+
+    @property
+    def connection(self) -> Any:
+        """Where the server is."""
+        return self._pfs.connection
+
+    @property
+    def retry(self) -> Any:
+        """How long transient errors are retried."""
+        return self._pfs.retry
+
+    def run(self) -> PushResult:
+        """Push, or find what an earlier try pushed.
+
+        :raises PachydermSourceError: A file cannot be read. No commit is left.
+        :raises PachydermConflictError: The branch stayed occupied. No commit is left.
+        :raises PachydermUnavailableError: The server went away; a commit that could not be dropped stays open until the next try.
+        """
+        started = time.monotonic()
+        earlier = next(
+            (commit for commit in self.drop_unfinished() if commit.description.startswith(self._mark) and not commit.error), None
+        )
+        if earlier and self._accept(earlier.commit_set):
+            log.info("Commit %s of an earlier try holds these %d files: nothing to send", earlier, len(self._files))
+            return PushResult(earlier.commit_set, reused=True, files=len(self._files), size_bytes=0, seconds=time.monotonic() - started)
+        commit = self._begin()
+        log.info("Opened commit %s at %s", commit, self.connection)
+        try:
+            size_bytes = self._send(commit)
+            self._pfs.finish_commit(commit)
+        except BaseException as exc:  # also of a task that is told to stop: nothing half done may stay
+            self._abandon(commit, exc)
+            raise
+        seconds = time.monotonic() - started
+        log.info("Finished commit %s: %d files, %d bytes in %.1f s", commit, len(self._files), size_bytes, seconds)
+        return PushResult(commit.commit_set, reused=False, files=len(self._files), size_bytes=size_bytes, seconds=seconds)
+
+    def stop(self) -> None:
+        """End :meth:`run` soon, from another thread or a signal handler; it drops its commit and raises."""
+        self._stopped.set()
+        if self._call is not None:
+            self._call.cancel()
+
+    def drop_unfinished(self) -> list[Commit]:
+        """Drop what earlier tries of this push left unfinished; :meth:`run` does it first.
+
+        :return: What they finished, newest first.
+        """
+        finished = []
+        for commit in self._pfs.list_commits(self._repo, self._branch):
+            if not commit.description.startswith(self._prefix):
+                continue
+            if commit.finished:
+                finished.append(commit)
+            else:
+                log.warning("Dropping commit %s: an earlier try of this push did not finish it", commit)
+                self._pfs.drop_commit_set(commit.commit_set)
+        return finished
+
+    @remote("open a commit")
+    def _begin(self) -> Commit:
+        """Open the commit, after whoever has one open on the branch."""
+        give_up = time.monotonic() + self._branch_timeout
+        told, tries = False, 0
+        while True:
+            tries += 1
+            try:
+                return self._pfs.start_commit_once(self._repo, self._branch, f"{self._mark} {len(self._files)} files")
+            except grpc.RpcError as exc:
+                if not _PARENT_OPEN.search(exc.details() or ""):
+                    raise
+            head = self._pfs.head(self._repo, self._branch)
+            if head.description.startswith(self._prefix) and not head.finished:
+                # Ours: the call went through and its answer was lost.
+                return head
+            if time.monotonic() > give_up:
+                raise PachydermConflictError(
+                    f"Commit {head} at {self.connection} is open for more than {self._branch_timeout:.0f} s "
+                    f"(description: {head.description or 'none'}) and no other can be made on its branch; "
+                    f"if nobody works on it any more, remove it: pachctl delete commit {head.repo}@{head.commit_set}"
+                )
+            if not told:
+                log.info("Waiting for commit %s (%s) to be finished by its owner", head, head.description or "no description")
+                told = True
+            if self._stopped.wait(self.retry.pause(tries)):
+                raise PachydermError("The push was stopped before it began")
+
+    # The stream
+
+    @remote("put files")
+    def _send(self, commit: Commit) -> int:
+        """Send the batch as one stream, which the server applies whole or not at all.
+
+        Safe to repeat: every file of the stream replaces the one of its path.
+        """
+        if self._stopped.is_set():
+            raise PachydermError(f"The push into {commit} was stopped")
+        sender = _Sender(self._requests(commit))
+        stubs = self._pfs.server.stubs
+        call = stubs.pfs.ModifyFile.future(iter(sender), metadata=stubs.metadata)
+        self._call = sender.call = call
+        sender.ready.set()
+        while True:
+            try:
+                call.result(timeout=PROGRESS_SECONDS)
+            except grpc.FutureTimeoutError:
+                log.info("Put %d of %d files, %d bytes so far", sender.files, len(self._files), sender.size_bytes)
+            except grpc.FutureCancelledError as exc:
+                if sender.error:
+                    raise sender.error from exc
+                raise PachydermError(f"The push into {commit} was stopped") from exc
+            else:
+                return sender.size_bytes
+
+    def _requests(self, commit: Commit) -> Iterator[Any]:
+        yield pfs_pb2.ModifyFileRequest(set_commit=self._pfs.commit_message(commit.repo, commit.branch, commit.commit_set))
+        for block in read_ahead(self._files):
+            if block.first:
+                yield pfs_pb2.ModifyFileRequest(delete_file=pfs_pb2.DeleteFile(path=block.file.path))
+            add = pfs_pb2.AddFile(path=block.file.path)
+            add.raw.value = block.data
+            yield pfs_pb2.ModifyFileRequest(add_file=add)
+
+    # After a failure
+
+    def _abandon(self, commit: Commit, cause: BaseException) -> None:
+        log.warning("Dropping commit %s: %s", commit, cause or type(cause).__name__)
+        try:
+            self._pfs.drop_commit_set(commit.commit_set)
+        except PachydermUnavailableError as exc:
+            log.warning("Commit %s stays open until the next try of this task drops it: %s", commit, exc)
+        except PachydermError as exc:
+            log.error("Commit %s stays open: %s", commit, exc)  # noqa: TRY400 - the cause is being raised; this is its aftermath
+
+
+def holds(pfs: PfsClient, repo: str, branch: str, file: SourceFile) -> bool:
+    """Whether the head of a branch has the file with the same content.
+
+    :raises PachydermSourceError: The source cannot be read.
+    """
+    try:
+        there = pfs.inspect_file(repo, branch, file.path)
+    except PachydermNotFoundError:  # not even the branch
+        return False
+    if there is None or there.is_dir or (file.size_bytes is not None and file.size_bytes != there.size_bytes):
+        return False
+    mine, theirs = hashlib.sha256(), hashlib.sha256()
+    for block in read_ahead([file]):
+        mine.update(block.data)
+    for data in pfs.read_blocks(repo, branch, file.path):
+        theirs.update(data)
+    return mine.digest() == theirs.digest()
+
+
+class _Sender:
+    """The request stream, watched: gRPC would turn an error in it into its own, and a mere end into a shorter but complete stream."""
+
+    def __init__(self, requests: Iterator[Any]) -> None:
+        self._requests = requests
+        self.ready = threading.Event()
+        self.call: Any = None
+        self.error: Exception | None = None
+        self.files = 0
+        self.size_bytes = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        try:
+            for request in self._requests:
+                if request.HasField("add_file"):
+                    self.size_bytes += len(request.add_file.raw.value)
+                elif request.HasField("delete_file"):
+                    self.files += 1
+                yield request
+        except Exception as exc:  # noqa: BLE001 - handed to the thread that waits for the call
+            self.error = exc
+            self.ready.wait()
+            self.call.cancel()  # after this the end of the stream is not sent
+
+
+def description_prefix(key: str) -> str:
+    """How the description of every commit of a push begins; the digest of its files follows."""
+    return f"[airflow:{quote(key, safe=' /:+-_.~@,=|')}#"

@@ -1,0 +1,280 @@
+"""Files to push: listing a folder, manifests that hold a batch, and reading them ahead in bounded memory.
+
+A URL is anything fsspec opens: a path, ``file://``, ``gs://bucket/…``; ``gs://conn_id@bucket/…`` takes an Airflow connection's credentials.
+"""
+
+import fnmatch
+import functools
+import hashlib
+import json
+import os
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import IO, Any, Final
+
+from airflow_pachyderm.exceptions import PachydermInvalidError, PachydermSourceError
+
+BLOCK_BYTES: Final = 1 << 20
+_READERS: Final = 8
+
+# Pachyderm refuses these in paths; % joins them so that the escaped form can be told from a name that holds one.
+_REFUSED: Final = re.compile(r"[^\x20-\x7e]|[*?\[\]{}!()@+^%]")
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file to push.
+
+    :ivar path: Where it goes in the repo, from ``/``.
+    :ivar url: Where it lies.
+    :ivar size_bytes: Its size when it was listed, or None when nobody looked; a file that has another size when it is read is not pushed.
+    """
+
+    path: str
+    url: str
+    size_bytes: int | None = None
+
+
+@dataclass
+class Block:
+    """A piece of a file, up to :data:`BLOCK_BYTES`. A file's first one may be empty."""
+
+    file: SourceFile
+    data: bytes
+    first: bool
+
+
+def repo_path(name: str) -> str:
+    """A path in a repo for any file name.
+
+    What Pachyderm does not allow in paths is percent-encoded: ``IMG (1).jpg`` becomes ``/IMG %281%29.jpg``.
+    """
+    return "/" + _REFUSED.sub(lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode("utf-8", "surrogateescape")), name)
+
+
+def files_from(value: Mapping[str, str] | Sequence[str]) -> list[SourceFile]:
+    """The files that an operator's argument names.
+
+    :param value: URL by path in the repo, or just URLs, whose last part becomes the path.
+    :raises PachydermInvalidError: Two of them would have the same path.
+    """
+    if isinstance(value, Mapping):
+        return [SourceFile(path if path.startswith("/") else f"/{path}", url) for path, url in value.items()]
+    files = [SourceFile(repo_path(PurePosixPath(url).name), url) for url in value]
+    by_path: dict[str, str] = {}
+    for file in files:
+        if by_path.setdefault(file.path, file.url) != file.url:
+            raise PachydermInvalidError(
+                f"{by_path[file.path]} and {file.url} would both become {file.path}; give a mapping from path to URL"
+            )
+    return files
+
+
+def list_folder(folder: str, pattern: str = "*") -> Iterator[SourceFile]:
+    """The files of a folder, in order of their names, one directory in memory at a time.
+
+    :param folder: Path or URL.
+    :param pattern: Glob that a file's path below the folder must match. ``*`` matches within a directory; only with ``**`` in it are
+        subdirectories entered.
+    :raises PachydermSourceError: The folder is missing, is no folder, or cannot be read.
+    """
+    filesystem, root = open_filesystem(folder)
+    base = folder.rstrip("/") if "://" in folder else f"file://{root.rstrip('/')}"
+    parts = [part for part in pattern.split("/") if part]
+    if not parts:
+        raise PachydermInvalidError(f"{pattern!r} is no glob; give for example *.jpg, or **/*.jpg to look into subfolders")
+    try:
+        if filesystem.isdir(root):
+            for names, size in _walk(filesystem, root.rstrip("/"), (), parts):
+                relative = "/".join(names)
+                yield SourceFile(repo_path(relative), f"{base}/{relative}", size)
+            return
+        why = "is a file" if filesystem.exists(root) else "does not exist"
+    except Exception as exc:
+        raise PachydermSourceError(f"Cannot list {folder}: {exc}; check the path and who may read it", url=folder) from exc
+    raise PachydermSourceError(f"Folder {folder} {why} where this task runs; give a folder that it can read", url=folder)
+
+
+def _walk(filesystem: Any, root: str, below: tuple[str, ...], parts: Sequence[str]) -> Iterator[tuple[tuple[str, ...], int | None]]:
+    directories = []
+    for name, is_directory, size in sorted(_entries(filesystem, root or "/")):
+        names = (*below, name)
+        if is_directory:
+            directories.append(name)
+        elif _matches(names, parts):
+            yield names, size
+    if "**" in parts or len(below) + 1 < len(parts):
+        for name in directories:
+            yield from _walk(filesystem, f"{root}/{name}", (*below, name), parts)
+
+
+def _matches(names: Sequence[str], parts: Sequence[str]) -> bool:
+    """Whether a path matches a glob, both split at slashes. As in a shell, a leading dot must be spelled out."""
+    if not parts:
+        return not names
+    if parts[0] == "**":
+        return any(_matches(names[skip:], parts[1:] or ["*"]) for skip in range(len(names)))
+    if not names or (names[0].startswith(".") and not parts[0].startswith(".")):
+        return False
+    return fnmatch.fnmatchcase(names[0], parts[0]) and _matches(names[1:], parts[1:])
+
+
+def _entries(filesystem: Any, root: str) -> Iterator[tuple[str, bool, int | None]]:
+    if "file" in filesystem.protocol:  # fsspec makes a dictionary of fifteen fields for each file
+        with os.scandir(root) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    yield entry.name, True, 0
+                elif entry.is_file():
+                    yield entry.name, False, entry.stat().st_size
+        return
+    for info in filesystem.ls(root, detail=True):
+        name = info["name"].rstrip("/").rpartition("/")[2]
+        if name and info["name"].strip("/") != root.strip("/"):  # object stores list a folder's own marker object
+            yield name, info["type"] == "directory", info.get("size")
+
+
+@functools.cache
+def _filesystem_of(scheme: str, authority: str) -> Any:
+    if "@" in authority:
+        from airflow.sdk import ObjectStoragePath
+
+        return ObjectStoragePath(f"{scheme}://{authority}/").fs
+    import fsspec
+
+    return fsspec.filesystem(scheme)
+
+
+def open_filesystem(url: str) -> tuple[Any, str]:
+    """The fsspec file system that a URL is of, and its path there.
+
+    :raises PachydermSourceError: No file system is installed for it, or its Airflow connection is missing.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        scheme, rest = "file", os.path.abspath(url)  # noqa: PTH100 - keeps a trailing name as it is, follows no links
+    authority, _, path = rest.partition("/")
+    try:
+        filesystem = _filesystem_of(scheme, authority if "@" in authority else "")
+    except Exception as exc:
+        raise PachydermSourceError(f"Cannot open {url}: {exc}; install the package for {scheme}:// or correct the URL", url=url) from exc
+    if scheme in ("file", "local"):
+        return filesystem, rest
+    if scheme in ("http", "https"):
+        return filesystem, url
+    return filesystem, f"{authority.rpartition('@')[2]}/{path}" if authority else path
+
+
+# Manifests: one batch of files, a JSON line each
+
+
+def write_manifest(url: str, files: Iterable[SourceFile]) -> None:
+    """Write a batch for a later task to push; an existing manifest is replaced."""
+    filesystem, path = open_filesystem(url)
+    filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
+    with filesystem.open(path, "wb") as stream:
+        for file in files:
+            stream.write(json.dumps([file.path, file.url, file.size_bytes]).encode() + b"\n")
+
+
+def read_manifest(url: str) -> list[SourceFile]:
+    """Read what :func:`write_manifest` wrote.
+
+    :raises PachydermSourceError: It is missing or damaged.
+    """
+    return list(read_manifest_lines(url))
+
+
+def read_manifest_lines(url: str) -> Iterator[SourceFile]:
+    """As :func:`read_manifest`, one file at a time."""
+    filesystem, path = open_filesystem(url)
+    try:
+        with filesystem.open(path, "rb") as stream:
+            for line in stream:
+                yield SourceFile(*json.loads(line))
+    except (OSError, ValueError, TypeError) as exc:
+        raise PachydermSourceError(f"Cannot read manifest {url}: {exc}; clear the task that wrote it", url=url) from exc
+
+
+def digest(files: Iterable[SourceFile]) -> str:
+    """16 hex digits that tell one batch from another: over paths, URLs and sizes, not over contents."""
+    hasher = hashlib.sha256()
+    for file in files:
+        hasher.update(json.dumps([file.path, file.url, file.size_bytes]).encode() + b"\n")
+    return hasher.hexdigest()[:16]
+
+
+# Reading
+
+
+def read_ahead(files: Iterable[SourceFile], *, readers: int = _READERS) -> Iterator[Block]:
+    """The content of the files in their order, in blocks.
+
+    Threads open the next files while one is being sent, since object stores answer slowly and in parallel. At most ``2 * readers`` first
+    blocks are in memory.
+
+    :param files: What to read.
+    :param readers: Threads.
+    :raises PachydermSourceError: A file cannot be read, or has another size than when it was listed.
+    """
+    waiting: deque[tuple[SourceFile, Future[tuple[bytes, IO[bytes] | None]]]] = deque()
+    pool = ThreadPoolExecutor(readers, thread_name_prefix="pachyderm-read")
+    try:
+        for file in files:
+            waiting.append((file, pool.submit(_open, file)))
+            if len(waiting) >= 2 * readers:
+                yield from _blocks(*waiting.popleft())
+        while waiting:
+            yield from _blocks(*waiting.popleft())
+    finally:
+        for _, future in waiting:
+            if not future.cancel() and not future.exception():
+                stream = future.result()[1]
+                if stream:
+                    stream.close()
+        pool.shutdown()
+
+
+def _open(file: SourceFile) -> tuple[bytes, IO[bytes] | None]:
+    """A file's first block, and the stream of the rest where there is one."""
+    filesystem, path = open_filesystem(file.url)
+    stream: IO[bytes] = filesystem.open(path, "rb")
+    data = _read_block(stream)
+    if len(data) < BLOCK_BYTES:
+        stream.close()
+        return data, None
+    return data, stream
+
+
+def _read_block(stream: IO[bytes]) -> bytes:
+    data = stream.read(BLOCK_BYTES)
+    while 0 < len(data) < BLOCK_BYTES and (more := stream.read(BLOCK_BYTES - len(data))):  # a socket may give less than asked
+        data += more
+    return data
+
+
+def _blocks(file: SourceFile, opened: Future[tuple[bytes, IO[bytes] | None]]) -> Iterator[Block]:
+    size = 0
+    try:
+        data, stream = opened.result()
+        yield Block(file, data, first=True)
+        size += len(data)
+        if stream:
+            with stream:
+                while data := _read_block(stream):
+                    yield Block(file, data, first=False)
+                    size += len(data)
+    except PachydermSourceError:
+        raise
+    except Exception as exc:
+        raise PachydermSourceError(f"Cannot read {file.url}: {exc}; nothing of its batch is pushed", url=file.url) from exc
+    if file.size_bytes is not None and size != file.size_bytes:
+        raise PachydermSourceError(
+            f"{file.url} has {size} bytes but had {file.size_bytes} when it was listed: it is still being written, or was cut short; "
+            "list the folder again when it is complete",
+            url=file.url,
+        )

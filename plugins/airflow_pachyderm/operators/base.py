@@ -1,0 +1,99 @@
+"""What the operators share: the hook, and waiting for the jobs of a commit set."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import cached_property
+from typing import Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_pachyderm.connection import DEFAULT_CONN_ID
+from airflow_pachyderm.hooks.pachyderm import PachydermHook
+from airflow_pachyderm.outcome import CommitSetOutcome
+from airflow_pachyderm.triggers.commit_set import STOP_REASON, CommitSetTrigger
+from airflow_pachyderm.waiting import DEFAULT_POLL_INTERVAL, DEFAULT_WAIT_TIMEOUT, TRIGGER_GRACE, settle
+
+
+class PachydermOperator(BaseOperator):
+    """Base of the operators that call a Pachyderm server.
+
+    :param pachyderm_conn_id: Airflow connection of type ``pachyderm`` (templated).
+    """
+
+    template_fields: Sequence[str] = ("pachyderm_conn_id",)
+    ui_color = "#e2f3ef"
+
+    def __init__(self, *, pachyderm_conn_id: str = DEFAULT_CONN_ID, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pachyderm_conn_id = pachyderm_conn_id
+
+    @cached_property
+    def hook(self) -> PachydermHook:
+        """The connection's hook."""
+        return PachydermHook(self.pachyderm_conn_id)
+
+
+class PachydermWaitingOperator(PachydermOperator):
+    """Base of the operators that wait for the jobs of a commit set.
+
+    :param wait_timeout: Seconds that the jobs may take.
+    :param poll_interval: Seconds between two looks at the jobs.
+    :param deferrable: Wait in the triggerer; the worker slot is free meanwhile.
+    """
+
+    def __init__(
+        self,
+        *,
+        wait_timeout: float = DEFAULT_WAIT_TIMEOUT,
+        poll_interval: float = DEFAULT_POLL_INTERVAL,
+        deferrable: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.wait_timeout = wait_timeout
+        self.poll_interval = poll_interval
+        self.deferrable = deferrable
+        self._waiting_for: str | None = None
+
+    def wait_for_jobs(self, commit_set: str, *, stop_on_kill: bool = True) -> CommitSetOutcome:
+        """Return when all jobs have succeeded. Deferring, it does not return: ``execute_complete`` is called with the event.
+
+        :param stop_on_kill: Whether the jobs end with this task.
+        :raises PachydermError: See :func:`airflow_pachyderm.waiting.settle`.
+        """
+        deadline = time.time() + self.wait_timeout  # wall clock: it travels to another process
+        jobs = self.hook.pps.inspect_job_set(commit_set)
+        self.log.info(
+            "Commit set %s has %d jobs: %s", commit_set, len(jobs), ", ".join(job.pipeline for job in jobs) or "no pipeline reads it"
+        )
+        if self.deferrable and jobs:
+            self.defer(
+                trigger=CommitSetTrigger(
+                    pachyderm_conn_id=self.pachyderm_conn_id,
+                    commit_set=commit_set,
+                    deadline=deadline,
+                    poll_interval=self.poll_interval,
+                    stop_on_kill=stop_on_kill,
+                ),
+                method_name="execute_complete",
+                timeout=timedelta(seconds=self.wait_timeout) + TRIGGER_GRACE,
+            )
+        from airflow_pachyderm.client.watch import watch_commit_set
+
+        self._waiting_for = commit_set if stop_on_kill else None
+        outcome = asyncio.run(
+            watch_commit_set(self.hook.connection, commit_set, deadline=deadline, poll_interval=self.poll_interval, log=self.log)
+        )
+        return self.settle(outcome)
+
+    def settle(self, outcome: CommitSetOutcome) -> CommitSetOutcome:
+        """Turn the end of a wait into this task's: see :func:`airflow_pachyderm.waiting.settle`."""
+        return settle(outcome, hook=self.hook, log=self.log, wait_timeout=self.wait_timeout)
+
+    def on_kill(self) -> None:
+        """Stop the jobs that this task waits for in its own process; the trigger does it for a deferred one."""
+        if self._waiting_for:
+            stopped = self.hook.pps.stop_jobs(self._waiting_for, reason=STOP_REASON)
+            self.log.info("Stopped %d jobs of commit set %s", len(stopped), self._waiting_for)

@@ -1,0 +1,139 @@
+"""The operator that DAGs are made of: put a batch of files as one commit and wait for all that it causes."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_pachyderm.exceptions import PachydermInvalidError, PachydermSourceError
+from airflow_pachyderm.files import SourceFile, files_from, read_manifest
+from airflow_pachyderm.operators.base import PachydermWaitingOperator
+from airflow_pachyderm.outcome import CommitSetOutcome, job_summary
+from airflow_pachyderm.states import JOB_FAILED
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_pachyderm.client.push import Push
+
+XCOM_COMMIT = "commit"
+XCOM_PUSH = "push"
+
+
+class PachydermPushOperator(PachydermWaitingOperator):
+    """Push files into a repo as one commit, then wait for every job downstream of it.
+
+    The repo is created if it is missing. Every try leads to the same one commit: a finished one of an earlier try is used unless its jobs
+    failed, an unfinished one is dropped, and a try that fails drops its own.
+
+    The commit's id is in XCom ``commit`` as soon as the commit is finished, before the wait.
+
+    :param repo: Input repo (templated).
+    :param files: URLs to push, or URL by path in the repo (templated). A URL is anything fsspec opens. Either this or ``manifest``.
+    :param manifest: URL of a manifest with the batch, as :func:`airflow_pachyderm.files.write_manifest` writes it (templated).
+    :param branch: Branch of ``repo`` (templated).
+    :param batch_key: What makes two runs of this task the same push (templated). By default the task instance: DAG, run, task, map index. A
+        backfill that should not repeat itself under new runs gives what it pushes instead: a day, a partition key.
+    :param branch_timeout: Seconds to wait while another commit is open on the branch.
+    :param wait: Wait for the jobs. If False the task ends with the push.
+    :return: ``commit``, ``reused``, ``files``, ``bytes``, ``seconds`` from the first try's begin to the last job's end, and ``jobs``: by
+        pipeline its state, datum counts and seconds.
+    :raises PachydermSourceError: A file cannot be read. No commit is left.
+    :raises PachydermJobError: A job failed or was killed.
+    :raises PachydermTimeoutError: Jobs still run after ``wait_timeout``. They go on running.
+    """
+
+    template_fields = ("pachyderm_conn_id", "repo", "files", "manifest", "branch", "batch_key")
+
+    def __init__(
+        self,
+        *,
+        repo: str,
+        files: Mapping[str, str] | Sequence[str] | None = None,
+        manifest: str | None = None,
+        branch: str = "master",
+        batch_key: str | None = None,
+        branch_timeout: float = 900.0,
+        wait: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.repo = repo
+        self.files = files
+        self.manifest = manifest
+        self.branch = branch
+        self.batch_key = batch_key
+        self.branch_timeout = branch_timeout
+        self.wait = wait
+        self._push: Push | None = None
+
+    def execute(self, context: "Context") -> dict[str, Any]:
+        """Push, then wait."""
+        from airflow_pachyderm.client.push import Push
+
+        started = time.time()
+        batch = self._batch()
+        if self.hook.pfs.create_repo(self.repo):
+            self.log.info("Created repo %s", self.repo)
+        self._push = Push(
+            self.hook.pfs,
+            repo=self.repo,
+            branch=self.branch,
+            key=self.batch_key or instance_key(context),
+            files=batch,
+            accept=self._is_good,
+            branch_timeout=self.branch_timeout,
+        )
+        result = self._push.run()
+        push = {"commit": result.commit_set, "reused": result.reused, "files": result.files, "bytes": result.size_bytes, "started": started}
+        # Now: links and reports must work during the wait, and what is only in this object is gone after it.
+        context["ti"].xcom_push(key=XCOM_COMMIT, value=result.commit_set)
+        context["ti"].xcom_push(key=XCOM_PUSH, value=push)
+        if not self.wait:
+            return _summary(push, {})
+        return _summary(push, job_summary(self.wait_for_jobs(result.commit_set).jobs))
+
+    def execute_complete(self, context: "Context", event: dict[str, Any]) -> dict[str, Any]:
+        """Go on after the trigger."""
+        outcome = self.settle(CommitSetOutcome.from_event(event))
+        ti: Any = context["ti"]
+        push = ti.xcom_pull(key=XCOM_PUSH, task_ids=ti.task_id, map_indexes=ti.map_index)
+        return _summary(push, job_summary(outcome.jobs))
+
+    def _batch(self) -> list[SourceFile]:
+        if (self.files is None) == (self.manifest is None):
+            raise PachydermInvalidError(f"Task {self.task_id} must be given either files or a manifest, not both or none")
+        batch = files_from(self.files) if self.files is not None else read_manifest(str(self.manifest))
+        if not batch:
+            what = f"manifest {self.manifest}" if self.manifest else "the list of files"
+            raise PachydermSourceError(f"Task {self.task_id} has nothing to push: {what} is empty", url=str(self.manifest or ""))
+        return batch
+
+    def _is_good(self, commit_set: str) -> bool:
+        """Whether an earlier try's commit will do: one whose jobs failed would fail this try too, a new one processes what failed again."""
+        failed = [job.pipeline for job in self.hook.pps.inspect_job_set(commit_set) if job.state in JOB_FAILED]
+        if failed:
+            self.log.warning("Commit %s of an earlier try is not used: %s did not succeed; pushing again", commit_set, ", ".join(failed))
+        return not failed
+
+    def on_kill(self) -> None:
+        """End the push or the wait; nothing half done stays."""
+        if self._push:
+            self._push.stop()
+        super().on_kill()
+
+
+def instance_key(context: "Context") -> str:
+    """What names a task instance through all its tries and clears."""
+    ti = context["ti"]
+    return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
+
+
+def _summary(push: dict[str, Any], jobs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "commit": push["commit"],
+        "reused": push["reused"],
+        "files": push["files"],
+        "bytes": push["bytes"],
+        "seconds": round(time.time() - push["started"], 3),
+        "jobs": jobs,
+    }

@@ -1,0 +1,54 @@
+"""How the end of a wait becomes the end of a task: one judgement for operators and sensors, deferred or not."""
+
+from datetime import timedelta
+from typing import Final
+
+from airflow_pachyderm.exceptions import PachydermError, PachydermJobError, PachydermTimeoutError, PachydermUnavailableError
+from airflow_pachyderm.hooks.pachyderm import PachydermHook
+from airflow_pachyderm.logs import Log
+from airflow_pachyderm.outcome import CommitSetOutcome, WaitEnd
+
+DEFAULT_WAIT_TIMEOUT: Final = 6 * 3600.0
+DEFAULT_POLL_INTERVAL: Final = 2.0
+# Airflow's own limit comes after the trigger's, whose event says which jobs still run.
+TRIGGER_GRACE: Final = timedelta(minutes=2)
+
+
+def settle(outcome: CommitSetOutcome, *, hook: PachydermHook, log: Log, wait_timeout: float) -> CommitSetOutcome:
+    """Judge how a wait ended.
+
+    :param wait_timeout: Seconds that were allowed, for the message.
+    :return: The outcome, of which every job succeeded.
+    :raises PachydermJobError: A job did not: names pipeline, reason, failing inputs and the end of the log.
+    :raises PachydermTimeoutError: Jobs still run. They go on running.
+    :raises PachydermUnavailableError: The server went away for too long.
+    """
+    commit_set = outcome.commit_set
+    match outcome.end:
+        case WaitEnd.FINISHED if outcome.failed_jobs:
+            first = outcome.failed_jobs[0]
+            told = f"Commit set {commit_set} at {hook.connection}: {_failure(outcome, hook)}"
+            raise PachydermJobError(told, pipeline=first.pipeline, job=first.job, reason=first.reason)
+        case WaitEnd.FINISHED if not outcome.active_jobs:
+            log.info("Commit set %s: all %d jobs succeeded", commit_set, len(outcome.jobs))
+            return outcome
+        case WaitEnd.TIMEOUT:
+            running = "; ".join(str(job) for job in outcome.active_jobs) or "none was seen"
+            raise PachydermTimeoutError(
+                f"Jobs of commit set {commit_set} still run after {wait_timeout:.0f} s: {running}. They go on; "
+                "clear this task to wait again, or give it a longer wait"
+            )
+        case WaitEnd.UNAVAILABLE:
+            raise PachydermUnavailableError(outcome.message)
+        case _:  # an end that we do not know is never success
+            raise PachydermError(outcome.message or f"The wait for commit set {commit_set} ended without a result: {outcome}")
+
+
+def _failure(outcome: CommitSetOutcome, hook: PachydermHook) -> str:
+    from airflow_pachyderm.client.pps import describe_failure
+
+    try:
+        return describe_failure(hook.pps, outcome.failed_jobs)
+    except PachydermError as exc:  # the job's failure is the news, not that its log cannot be read
+        jobs = "; ".join(f"{job.pipeline} {job.state.value}: {job.reason}" for job in outcome.failed_jobs)
+        return f"{jobs} (details cannot be read: {exc})"
