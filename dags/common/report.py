@@ -1,0 +1,211 @@
+"""What a run found, read back from Pachyderm's output repos, and the files that tell people."""
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from airflow_pachyderm.files import SourceFile, open_filesystem
+from airflow_pachyderm.hooks.pachyderm import PachydermHook
+from dags.settings import IMAGES_REPO, OBJECT_DETECT, PLOT, THREAT_DETECT, VALIDATE
+
+log = logging.getLogger(__name__)
+
+_READERS: Final = 8
+_ANNOTATED_LIMIT: Final = 200
+_NAMES_IN_XCOM: Final = 20
+
+
+@dataclass(frozen=True)
+class Run:
+    """Which run a report is about.
+
+    :ivar pushes: The results of its pushes, as :class:`~airflow_pachyderm.operators.push.PachydermPushOperator` returned them.
+    :ivar batches: How many pushes there should have been.
+    """
+
+    dag_id: str
+    run_id: str
+    source: str
+    pushes: Sequence[Mapping[str, Any]]
+    batches: int
+
+
+@dataclass
+class Report:
+    """What became of the images of one run.
+
+    :ivar commit: The commit set whose outputs were read: the run's last.
+    :ivar invalid: Reason by image name.
+    :ivar detections: Objects by image name: class id, label, score and box, as object-detect wrote them.
+    :ivar threats: Images with threats, by device.
+    :ivar jobs: By pipeline, over all batches.
+    """
+
+    run: Run
+    commit: str
+    files: int
+    size_bytes: int
+    seconds: float
+    valid: list[str] = field(default_factory=list)
+    invalid: dict[str, str] = field(default_factory=dict)
+    detections: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    threats: dict[str, int] = field(default_factory=dict)
+    jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def classes(self) -> dict[str, int]:
+        """Objects found, by label, the most frequent first."""
+        return dict(Counter(found["label"] for objects in self.detections.values() for found in objects).most_common())
+
+    def as_json(self) -> dict[str, Any]:
+        """The whole report, as it stands in ``summary.json``."""
+        return {
+            "dag_id": self.run.dag_id,
+            "run_id": self.run.run_id,
+            "source": self.run.source,
+            "commit": self.commit,
+            "commits": [push["commit"] for push in self.run.pushes],
+            "batches": {"total": self.run.batches, "failed": self.run.batches - len(self.run.pushes)},
+            "files": self.files,
+            "bytes": self.size_bytes,
+            "seconds": round(self.seconds, 3),
+            "images": {"valid": self.valid, "invalid": sorted(self.invalid), "reasons": self.invalid},
+            "classes": self.classes,
+            "detections": self.detections,
+            "threats": self.threats,
+            "plot": "threats.png",
+            "jobs": self.jobs,
+        }
+
+    def counts(self) -> dict[str, Any]:
+        """The report without its long lists, small enough for an XCom however large the run was."""
+        return {
+            "commit": self.commit,
+            "batches": self.run.batches,
+            "failed_batches": self.run.batches - len(self.run.pushes),
+            "files": self.files,
+            "images": {"valid": len(self.valid), "invalid": len(self.invalid)},
+            "invalid_names": sorted(self.invalid)[:_NAMES_IN_XCOM],
+            "classes": self.classes,
+            "threats": self.threats,
+            "jobs": self.jobs,
+        }
+
+
+def collect(hook: PachydermHook, run: Run, images: Iterable[SourceFile]) -> Report:
+    """Read what the pipelines made of a run's images.
+
+    :param images: What the run pushed.
+    :raises PachydermError: Something that should be there cannot be read.
+    """
+    names = {file.path.removeprefix("/") for file in images}
+    commit = _last_commit(hook, [push["commit"] for push in run.pushes])
+    report = Report(
+        run,
+        commit,
+        files=len(names),
+        size_bytes=sum(push["bytes"] for push in run.pushes),
+        seconds=sum(push["seconds"] for push in run.pushes),
+        jobs=add_jobs(push["jobs"] for push in run.pushes),
+    )
+    report.valid = sorted(names & {PurePosixPath(file.path).name for file in hook.pfs.glob_files(VALIDATE, commit, "/valid/*")})
+    invalid = sorted(names & {PurePosixPath(file.path).name for file in hook.pfs.glob_files(VALIDATE, commit, "/invalid/*")})
+    report.invalid = dict(
+        zip(invalid, _read_all(hook, VALIDATE, commit, [f"/invalid/{name}.reason.json" for name in invalid], _reason), strict=True)
+    )
+    detected = _read_all(hook, OBJECT_DETECT, commit, [_output_path(name) for name in report.valid], lambda found: list(found["objects"]))
+    report.detections = dict(zip(report.valid, detected, strict=True))
+    threats = {file.path for file in hook.pfs.glob_files(THREAT_DETECT, commit, "/*/*.json")}
+    report.threats = dict(sorted(Counter(_device(name) for name in report.valid if _output_path(name) in threats).items()))
+    return report
+
+
+def write(hook: PachydermHook, report: Report, folder: str) -> str:
+    """Write ``summary.json``, ``report.md``, the plot and, of a small run, the annotated images.
+
+    :param folder: URL of the run's own folder; made if missing.
+    :return: URL of ``summary.json``.
+    """
+    filesystem, path = open_filesystem(folder)
+    filesystem.makedirs(path, exist_ok=True)
+    if hook.pfs.inspect_file(PLOT, report.commit, "/threats.png"):
+        filesystem.pipe_file(f"{path}/threats.png", hook.pfs.read_file(PLOT, report.commit, "/threats.png"))
+    if len(report.valid) <= _ANNOTATED_LIMIT:
+        for name in report.valid:
+            image = _output_path(name).removesuffix(".json") + ".jpg"
+            filesystem.makedirs(f"{path}/annotated{image.rpartition('/')[0]}", exist_ok=True)
+            filesystem.pipe_file(f"{path}/annotated{image}", hook.pfs.read_file(OBJECT_DETECT, report.commit, image))
+    filesystem.pipe_file(f"{path}/report.md", markdown(report).encode())
+    # Last: who finds it finds the rest too.
+    filesystem.pipe_file(f"{path}/summary.json", json.dumps(report.as_json(), indent=1).encode())
+    return f"{folder}/summary.json"
+
+
+def markdown(report: Report) -> str:
+    """The report for people."""
+    run = report.run
+    lines = [
+        f"# {run.dag_id}: {run.run_id}",
+        "",
+        f"{report.files} images from {run.source} in {run.batches} batches, {report.size_bytes} bytes sent.",
+        "",
+        f"{len(report.valid)} valid, {len(report.invalid)} invalid. Read at commit `{report.commit}`.",
+        "",
+    ]
+    if len(run.pushes) < run.batches:
+        lines += [f"**{run.batches - len(run.pushes)} of {run.batches} batches failed.** What follows is about the others.", ""]
+    lines += _table(("device", "images with threats"), report.threats.items(), none="No threats.")
+    lines += _table(("class", "objects"), report.classes.items(), none="Nothing detected.")
+    rows = ((name, job["state"], job["processed"], job["skipped"], job["failed"], job["seconds"]) for name, job in report.jobs.items())
+    lines += _table(("pipeline", "state", "processed", "skipped", "failed", "seconds"), rows, none="No jobs.")
+    lines += _table(("invalid image", "reason"), list(report.invalid.items())[:_ANNOTATED_LIMIT], none="No invalid images.")
+    return "\n".join(lines)
+
+
+def add_jobs(summaries: Iterable[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Sum the jobs of several pushes by pipeline; a state that is not success wins."""
+    total: dict[str, dict[str, Any]] = {}
+    for summary in summaries:
+        for pipeline, job in summary.items():
+            known = total.setdefault(pipeline, {"state": "success", "processed": 0, "skipped": 0, "failed": 0, "seconds": 0.0})
+            for key in ("processed", "skipped", "failed", "seconds"):
+                known[key] = round(known[key] + job[key], 3)
+            if job["state"] != "success":
+                known["state"] = job["state"]
+    return total
+
+
+def _last_commit(hook: PachydermHook, commits: Sequence[str]) -> str:
+    """The newest of the commits: its outputs hold those of the others."""
+    wanted = set(commits)
+    return next(commit.commit_set for commit in hook.pfs.list_commits(IMAGES_REPO) if commit.commit_set in wanted)
+
+
+def _read_all(hook: PachydermHook, repo: str, commit: str, paths: Sequence[str], parse: Any) -> list[Any]:
+    with ThreadPoolExecutor(_READERS) as pool:
+        return [parse(json.loads(content)) for content in pool.map(lambda path: hook.pfs.read_file(repo, commit, path), paths)]
+
+
+def _reason(content: Mapping[str, Any]) -> str:
+    return str(content.get("message") or content.get("reason") or content)
+
+
+def _device(name: str) -> str:
+    return name.rpartition("_")[0]
+
+
+def _output_path(name: str) -> str:
+    device, _, rest = name.rpartition("_")
+    return f"/{device}/{rest.partition('.')[0]}.json"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]], *, none: str) -> list[str]:
+    body = ["| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in rows]
+    if not body:
+        return [none, ""]
+    return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *body, ""]

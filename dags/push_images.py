@@ -1,0 +1,75 @@
+"""Push a folder of images through the pipelines: started by hand, whenever there are images.
+
+The folder is cut into batches; each is one commit of the images repo, pushed and waited for by one mapped task. The last task reads back
+what was found, and writes a report.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import Param, dag, get_current_context, task
+
+from airflow_pachyderm.operators.push import PachydermPushOperator
+from dags import settings
+
+
+@dag(
+    schedule=None,
+    catchup=False,
+    tags=list(settings.TAGS),
+    doc_md=__doc__,
+    default_args={"retries": settings.RETRIES, "retry_delay": timedelta(seconds=settings.RETRY_SECONDS)},
+    params={
+        "source": Param(
+            None,
+            type=["null", "string"],
+            title="Folder",
+            description="Folder with images, a path or URL that the workers can read: /data/images, gs://bucket/2026/11/23, "
+            "gs://connection@bucket/folder.",
+        ),
+        "glob": Param(
+            "*",
+            type="string",
+            minLength=1,
+            title="Which files",
+            description="* is all files of the folder, *.jpg some of them, **/*.jpg those of its subfolders too.",
+        ),
+        "batch_size": Param(
+            settings.BATCH_FILES,
+            type="integer",
+            minimum=1,
+            maximum=100_000,
+            title="Images per batch",
+            description="Each batch is one commit and one job per pipeline. It grows by itself when there would be too many batches.",
+        ),
+    },
+)
+def push_images() -> None:
+    """The DAG: see the module's text."""
+
+    @task
+    def list_images() -> list[str]:
+        """List the folder and write a manifest for each batch; their URLs."""
+        from dags.common.push_run import plan_push
+
+        return plan_push(get_current_context(), settings.load())
+
+    @task(trigger_rule="all_done")
+    def report(manifests: list[str], pushes: list[dict[str, Any]]) -> dict[str, Any]:
+        """Read back what was found, write the report, and fail if a batch did."""
+        from dags.common.push_run import report_push
+
+        return report_push(get_current_context(), settings.load(), manifests=manifests, pushes=pushes)
+
+    manifests = list_images()
+    push = PachydermPushOperator.partial(
+        task_id="push",
+        repo=settings.IMAGES_REPO,
+        pachyderm_conn_id=settings.PACHYDERM_CONN_ID,
+        max_active_tis_per_dagrun=settings.PARALLEL_PUSHES,
+        map_index_template="batch {{ task.manifest.rpartition('/')[2].removesuffix('.jsonl') }}",
+    ).expand(manifest=manifests)
+    report(manifests, push.output)  # type: ignore[arg-type]  # what the tasks return, not the references to it
+
+
+push_images()
