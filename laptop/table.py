@@ -11,7 +11,7 @@ def render(summary: Mapping[str, Any]) -> str:
     :param summary: The content of ``summary.json``.
     """
     images = summary["images"]
-    invalid = ", ".join(images["invalid"][:5]) + (", …" if len(images["invalid"]) > 5 else "")  # noqa: PLR2004 - what fits a line
+    invalid = ", ".join(images["invalid"][:5]) + (", …" if len(images["invalid"]) > 5 else "")
     labels = Counter(found["label"] for objects in summary["detections"].values() for found in objects)
     jobs = summary["jobs"]
     return "\n\n".join(

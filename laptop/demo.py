@@ -1,0 +1,81 @@
+"""The demo: bootstrap the pipelines, push a folder of images through them in real Airflow, and fetch what came out."""
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from laptop.airflow import Airflow
+from laptop.errors import LaptopError
+from laptop.layout import Layout
+
+log = logging.getLogger(__name__)
+
+BOOTSTRAP = "bootstrap_pipelines"
+PUSH = "push_images"
+_DAG_SECONDS = 120.0
+_RUN_SECONDS = 3600.0
+
+
+def stack_environment(layout: Layout, *, model: Path | None) -> dict[str, str]:
+    """The settings of the DAGs on this machine: where the model is, and where reports and manifests go."""
+    settings = {"TUSKWATCH_RESULTS": str(layout.results / "runs"), "TUSKWATCH_STAGING": str(layout.root / "staging")}
+    return settings if model is None else {**settings, "TUSKWATCH_MODEL": str(model)}
+
+
+def bootstrap(airflow: Airflow) -> None:
+    """Create repos and pipelines, or find them as they should be."""
+    run(airflow, BOOTSTRAP, {})
+
+
+def push(airflow: Airflow, layout: Layout, images: Path) -> dict[str, Any]:
+    """Push a folder of images, wait for the report, and put it where the demo promises it.
+
+    :return: The content of ``summary.json``.
+    """
+    counts = run(airflow, PUSH, {"source": str(images)}, result_of="report")
+    report = Path(str(counts["summary"])).parent
+    for entry in report.iterdir():
+        target = layout.results / entry.name
+        if entry.is_dir():
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(entry, target)
+        else:
+            shutil.copyfile(entry, target)
+    summary: dict[str, Any] = json.loads((layout.results / "summary.json").read_text())
+    return summary
+
+
+def run(airflow: Airflow, dag_id: str, conf: Mapping[str, Any], *, result_of: str | None = None) -> Any:
+    """Start a run as the UI's button does, tell how it goes, and return when it has ended well.
+
+    :param result_of: Task whose return value is wanted.
+    :raises RunFailedError: It failed; the message holds the log's end of the tasks that did.
+    """
+    airflow.wait_for_dag(dag_id, timeout=_DAG_SECONDS)
+    airflow.unpause(dag_id)
+    started = time.monotonic()
+    run_id = airflow.trigger(dag_id, conf=conf, run_id=f"demo__{time.strftime('%Y-%m-%dT%H-%M-%S')}_{time.time_ns() % 10**9:09}")
+    for counts in airflow.watch(dag_id, run_id, timeout=_RUN_SECONDS):
+        log.info("%s: %s", dag_id, ", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
+    log.info("%s: done after %.1f s", dag_id, time.monotonic() - started)
+    return None if result_of is None else airflow.xcom(dag_id, run_id, result_of)
+
+
+def check_folder(images: Path) -> Path:
+    """The folder as an absolute path.
+
+    :raises LaptopError: It is none, cannot be read, or holds nothing.
+    """
+    try:
+        empty = not any(images.iterdir())
+    except OSError as error:
+        msg = f"cannot read the images in {images}: {error.strerror}; give a folder: make demo IMAGES=path"
+        raise LaptopError(msg) from error
+    if empty:
+        msg = f"{images} is empty; give a folder with images named like dev1_1511891098.jpg: make demo IMAGES=path"
+        raise LaptopError(msg)
+    return images.resolve()

@@ -1,0 +1,122 @@
+"""Images in, threats out, through real Airflow and the real engine; also when a part of it is killed in the middle."""
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from airflow_pachyderm.client.channel import Server
+from airflow_pachyderm.client.pfs import PfsClient
+from airflow_pachyderm.connection import PachydermConnection
+from laptop.stack import Stack
+from tests.e2e.conftest import Site
+from tests.e2e.site import ImageSite
+from tests.support_data import Expected
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+PUSH = "push_images"
+STALL_SECONDS = 120
+
+
+@pytest.fixture
+def source(camera_images: Path) -> Iterator[ImageSite]:
+    """The camera images behind HTTP, stalling when told to."""
+    with ImageSite(camera_images) as site:
+        yield site
+
+
+def summary_of(site: Site, run_id: str) -> dict[str, Any]:
+    counts = site.airflow.xcom(PUSH, run_id, "report")
+    summary: dict[str, Any] = json.loads(Path(counts["summary"]).read_text())
+    return summary
+
+
+def assert_as_expected(summary: dict[str, Any]) -> None:
+    assert summary["images"]["valid"] == list(Expected.valid)
+    assert summary["images"]["invalid"] == list(Expected.invalid)
+    assert summary["threats"] == dict(Expected.threats)
+
+
+def image_commits(site: Site) -> list[tuple[str, bool]]:
+    """Id and whether it is finished, of every commit that was pushed to the images repo."""
+    host, _, port = site.stack.pachd_address.rpartition(":")
+    server = Server(PachydermConnection(conn_id="test", host=host, port=int(port)))
+    return [(commit.commit_set, commit.finished) for commit in PfsClient(server).list_commits("images")]
+
+
+def test_the_images_go_through_all_stages_and_a_second_push_processes_nothing_again(site: Site, camera_images: Path) -> None:
+    first = summary_of(site, site.run(PUSH, {"source": str(camera_images)}))
+    again = summary_of(site, site.run(PUSH, {"source": str(camera_images)}))
+
+    assert_as_expected(first)
+    assert {job["state"] for job in first["jobs"].values()} == {"success"}
+    assert_as_expected(again)
+    assert {name: job["processed"] for name, job in again["jobs"].items()} == dict.fromkeys(first["jobs"], 0)
+
+
+def test_minipachd_is_killed_during_a_push(site: Site, source: ImageSite) -> None:
+    before = image_commits(site)
+    source.stall_on("dev3_1511891385.jpg")
+    run_id = site.start(PUSH, {"source": source.url})
+    assert source.stalled.wait(STALL_SECONDS)
+
+    site.stack.processes["minipachd"].signal(signal.SIGKILL)
+    source.resume()
+    site.stack.start_pachd()
+    site.finish(PUSH, run_id)
+
+    assert_as_expected(summary_of(site, run_id))
+    assert_one_more_commit(before, image_commits(site))
+
+
+def test_the_push_task_is_killed_and_its_retry_makes_no_second_commit(site: Site, source: ImageSite) -> None:
+    before = image_commits(site)
+    source.stall_on("dev3_1511891385.jpg")
+    run_id = site.start(PUSH, {"source": source.url})
+    assert source.stalled.wait(STALL_SECONDS)
+
+    kill_task(site, run_id, "push")
+    source.resume()
+    site.finish(PUSH, run_id)
+
+    assert_as_expected(summary_of(site, run_id))
+    assert_one_more_commit(before, image_commits(site))
+    push = next(task for task in site.airflow.task_instances(PUSH, run_id) if task["task_id"] == "push")
+    assert push["try_number"] > 1
+
+
+def assert_one_more_commit(before: list[tuple[str, bool]], after: list[tuple[str, bool]]) -> None:
+    assert len(after) == len(before) + 1
+    assert all(finished for _, finished in after)
+
+
+def kill_task(site: Site, run_id: str, task_id: str) -> None:
+    """SIGKILL to the process that executes a task; Airflow names it after the task instance."""
+    instance = next(task for task in site.airflow.task_instances(PUSH, run_id) if task["task_id"] == task_id)
+    processes = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if f"airflow worker -- {instance['id']}" in " ".join(process.info["cmdline"] or [])
+    ]
+    assert processes, f"no process of {task_id} ({instance['state']})"
+    for process in processes:
+        process.kill()
+
+
+def test_the_stack_listens_on_loopback_only(site: Site) -> None:
+    assert not listening_elsewhere(site.stack)
+
+
+def listening_elsewhere(stack: Stack) -> list[str]:
+    found = []
+    for component in stack.processes.values():
+        root = psutil.Process(component.pid)
+        for process in [root, *root.children(recursive=True)]:
+            for connection in process.net_connections("inet"):
+                if connection.status == psutil.CONN_LISTEN and connection.laddr.ip not in {"127.0.0.1", "::1"}:
+                    found.append(f"{component.name} listens on {connection.laddr}")
+    return found
