@@ -1,46 +1,15 @@
 """One real stack for the end-to-end tests: minipachd and Airflow's scheduler, triggerer, DAG processor and API server, as processes."""
 
-import dataclasses
-import itertools
-import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from laptop.airflow import Airflow
 from laptop.demo import stack_environment
 from laptop.layout import Layout
-from laptop.stack import Stack, new_stack, start_stack
+from laptop.stack import new_stack, start_stack
+from tests.e2e.harness import Site
 from tests.support_data import CAMERA_IMAGES, COCO_MODEL, shared_data
-
-RUN_SECONDS = 240.0
-
-
-@dataclasses.dataclass
-class Site:
-    """The running stack, and what the tests do with it again and again."""
-
-    stack: Stack
-    airflow: Airflow
-    _numbers: Iterator[int] = dataclasses.field(default_factory=itertools.count)
-
-    def start(self, dag_id: str, conf: Mapping[str, Any]) -> str:
-        """Start a run as the UI's button does; its id."""
-        self.airflow.wait_for_dag(dag_id, timeout=60)
-        self.airflow.unpause(dag_id)
-        return self.airflow.trigger(dag_id, conf=conf, run_id=f"test_{next(self._numbers)}")
-
-    def finish(self, dag_id: str, run_id: str) -> None:
-        """Return when the run has ended well; fail with the logs of what failed."""
-        for counts in self.airflow.watch(dag_id, run_id, timeout=RUN_SECONDS):
-            logging.getLogger(__name__).info("%s %s: %s", dag_id, run_id, counts)
-
-    def run(self, dag_id: str, conf: Mapping[str, Any]) -> str:
-        run_id = self.start(dag_id, conf)
-        self.finish(dag_id, run_id)
-        return run_id
 
 
 @pytest.fixture(scope="session")

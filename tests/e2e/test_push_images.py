@@ -13,7 +13,7 @@ from airflow_pachyderm.client.channel import Server
 from airflow_pachyderm.client.pfs import PfsClient
 from airflow_pachyderm.connection import PachydermConnection
 from laptop.stack import Stack
-from tests.e2e.conftest import Site
+from tests.e2e.harness import Site
 from tests.e2e.site import ImageSite
 from tests.support_data import Expected
 
@@ -112,11 +112,8 @@ def test_the_stack_listens_on_loopback_only(site: Site) -> None:
 
 
 def listening_elsewhere(stack: Stack) -> list[str]:
-    found = []
-    for component in stack.processes.values():
-        root = psutil.Process(component.pid)
-        for process in [root, *root.children(recursive=True)]:
-            for connection in process.net_connections("inet"):
-                if connection.status == psutil.CONN_LISTEN and connection.laddr.ip not in {"127.0.0.1", "::1"}:
-                    found.append(f"{component.name} listens on {connection.laddr}")
-    return found
+    """What any process of the stack listens on beyond loopback."""
+    roots = [psutil.Process(component.pid) for component in stack.processes.values()]
+    processes = [process for root in roots for process in (root, *root.children(recursive=True))]
+    sockets = [socket for process in processes for socket in process.net_connections("inet") if socket.status == psutil.CONN_LISTEN]
+    return [str(socket.laddr) for socket in sockets if socket.laddr.ip not in {"127.0.0.1", "::1"}]
