@@ -118,7 +118,7 @@ def collect(hook: PachydermHook, run: Run, images: Iterable[SourceFile]) -> Repo
     report.invalid = dict(
         zip(invalid, _read_all(hook, VALIDATE, commit, [f"/invalid/{name}.reason.json" for name in invalid], _reason), strict=True)
     )
-    detected = _read_all(hook, OBJECT_DETECT, commit, [_output_path(name) for name in report.valid], lambda found: list(found["objects"]))
+    detected = _read_all(hook, OBJECT_DETECT, commit, [_output_path(name) for name in report.valid], _objects)
     report.detections = dict(zip(report.valid, detected, strict=True))
     threats = {file.path for file in hook.pfs.glob_files(THREAT_DETECT, commit, "/*/*.json")}
     report.threats = dict(sorted(Counter(_device(name) for name in report.valid if _output_path(name) in threats).items()))
@@ -189,6 +189,12 @@ def _last_commit(hook: PachydermHook, commits: Sequence[str]) -> str:
 def _read_all(hook: PachydermHook, repo: str, commit: str, paths: Sequence[str], parse: Any) -> list[Any]:
     with ThreadPoolExecutor(_READERS) as pool:
         return [parse(json.loads(content)) for content in pool.map(lambda path: hook.pfs.read_file(repo, commit, path), paths)]
+
+
+def _objects(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"class": found["class_id"], "label": found["label"], "score": found["score"], "box": found["box"]} for found in content["objects"]
+    ]
 
 
 def _reason(content: Mapping[str, Any]) -> str:
