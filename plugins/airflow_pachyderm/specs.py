@@ -54,4 +54,7 @@ def _yaml(text: str, name: str) -> list[Any]:
     try:
         return [document for document in yaml.safe_load_all(text) if document is not None]
     except yaml.YAMLError as exc:
-        raise PachydermInvalidError(f"Pipeline spec {name} is not YAML: {exc}") from exc
+        mark = exc.problem_mark if isinstance(exc, yaml.MarkedYAMLError) else None
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = (exc.problem if isinstance(exc, yaml.MarkedYAMLError) else None) or str(exc)
+        raise PachydermInvalidError(f"Pipeline spec {name} is not YAML: {problem}{where}") from exc

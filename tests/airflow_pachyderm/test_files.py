@@ -1,0 +1,218 @@
+"""Listing, manifests, and reading ahead."""
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_pachyderm.exceptions import PachydermInvalidError, PachydermSourceError
+from airflow_pachyderm.files import (
+    BLOCK_BYTES,
+    SourceFile,
+    digest,
+    files_from,
+    list_folder,
+    read_ahead,
+    read_manifest,
+    repo_path,
+    write_manifest,
+)
+
+
+def make(folder: Path, *names: str, content: bytes = b"x") -> Path:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return folder
+
+
+def paths(folder: Path | str, pattern: str) -> list[str]:
+    return [file.path for file in list_folder(str(folder), pattern)]
+
+
+def test_a_folder_is_listed_in_order_with_sizes_and_urls(tmp_path: Path) -> None:
+    make(tmp_path, "b.jpg", "a.jpg", content=b"four")
+
+    assert list(list_folder(str(tmp_path))) == [SourceFile(f"/{name}", f"file://{tmp_path}/{name}", 4) for name in ("a.jpg", "b.jpg")]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("*", ["/a.jpg", "/b.png"]),
+        ("*.jpg", ["/a.jpg"]),
+        ("**", ["/a.jpg", "/b.png", "/2026/c.jpg", "/2026/11/d.jpg"]),
+        ("**/*.jpg", ["/a.jpg", "/2026/c.jpg", "/2026/11/d.jpg"]),
+        ("2026/*", ["/2026/c.jpg"]),
+        ("*/*/*", ["/2026/11/d.jpg"]),
+        ("2026/**/d.jpg", ["/2026/11/d.jpg"]),
+        (".*", ["/.hidden.jpg"]),
+        ("?.jpg", ["/a.jpg"]),
+        ("nothing*", []),
+    ],
+)
+def test_globs_stop_at_slashes_and_hide_dot_files(tmp_path: Path, pattern: str, expected: list[str]) -> None:
+    make(tmp_path, "a.jpg", "b.png", ".hidden.jpg", "2026/c.jpg", "2026/11/d.jpg")
+
+    assert paths(tmp_path, pattern) == expected
+
+
+def test_a_link_to_a_file_is_a_file_and_a_broken_one_is_not_there(tmp_path: Path) -> None:
+    make(tmp_path, "real/a.jpg")
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "real/a.jpg")
+    (tmp_path / "broken.jpg").symlink_to(tmp_path / "nowhere")
+
+    assert paths(tmp_path, "*") == ["/link.jpg"]
+
+
+def test_a_memory_file_system_is_listed_like_a_disk() -> None:
+    import fsspec
+
+    fsspec.filesystem("memory").pipe({"/bucket/day/a.jpg": b"1234", "/bucket/day/sub/b.jpg": b"12"})
+
+    assert list(list_folder("memory://bucket/day", "**")) == [
+        SourceFile("/a.jpg", "memory://bucket/day/a.jpg", 4),
+        SourceFile("/sub/b.jpg", "memory://bucket/day/sub/b.jpg", 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("missing", "does not exist where this task runs"), ("file", "is a file where this task runs")]
+)
+def test_a_folder_that_is_none_is_named(tmp_path: Path, name: str, message: str) -> None:
+    make(tmp_path, "file")
+
+    with pytest.raises(PachydermSourceError, match=message) as caught:
+        list(list_folder(str(tmp_path / name)))
+
+    assert caught.value.url == str(tmp_path / name)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")
+def test_an_unreadable_folder_is_named(tmp_path: Path) -> None:
+    tmp_path.chmod(0)
+    try:
+        with pytest.raises(PachydermSourceError, match="Cannot list"):
+            list(list_folder(str(tmp_path)))
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_an_unknown_scheme_is_named() -> None:
+    with pytest.raises(PachydermSourceError, match="Cannot open ftps9://host/x"):
+        list(list_folder("ftps9://host/x"))
+
+
+def test_an_empty_glob_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PachydermInvalidError, match="is no glob"):
+        list(list_folder(str(tmp_path), "/"))
+
+
+def test_names_that_pachyderm_refuses_are_escaped() -> None:
+    assert repo_path("IMG (1)+é.jpg") == "/IMG %281%29%2B%C3%A9.jpg"
+
+
+@given(st.text(min_size=1))
+def test_any_name_becomes_a_path_that_pachyderm_takes_and_no_two_names_the_same(name: str) -> None:
+    path = repo_path(name.encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape"))
+
+    assert path.isascii()
+    assert path.isprintable()
+    assert not set(path) & set("*?[]{}!()@+^")
+
+
+def test_urls_become_files_by_their_last_part() -> None:
+    assert files_from(["gs://b/x/a.jpg", "/data/b.jpg"]) == [SourceFile("/a.jpg", "gs://b/x/a.jpg"), SourceFile("/b.jpg", "/data/b.jpg")]
+    assert files_from({"day/a.jpg": "gs://b/x"}) == [SourceFile("/day/a.jpg", "gs://b/x")]
+
+
+def test_two_urls_for_one_path_are_refused() -> None:
+    with pytest.raises(PachydermInvalidError, match=r"/1/a\.jpg and /2/a\.jpg would both become /a\.jpg"):
+        files_from(["/1/a.jpg", "/2/a.jpg"])
+
+
+def test_a_manifest_gives_back_what_was_written(tmp_path: Path) -> None:
+    files = [SourceFile("/a\n.jpg", "file:///a", 3), SourceFile("/b", "gs://b/b")]
+    url = f"{tmp_path}/new/folder/0001.jsonl"
+
+    write_manifest(url, files)
+
+    assert read_manifest(url) == files
+
+
+@pytest.mark.parametrize("content", ["{", "[1]\n[", '["/a"]\n', "7"])
+def test_a_damaged_manifest_says_what_to_do(tmp_path: Path, content: str) -> None:
+    (tmp_path / "m").write_text(content)
+
+    with pytest.raises(PachydermSourceError, match="clear the task that wrote it"):
+        read_manifest(str(tmp_path / "m"))
+
+
+def test_a_digest_tells_batches_apart() -> None:
+    one = SourceFile("/a", "file:///a", 3)
+
+    assert digest([one]) == digest([SourceFile("/a", "file:///a", 3)])
+    assert (
+        len({digest([one]), digest([SourceFile("/a", "file:///a", 4)]), digest([SourceFile("/b", "file:///a", 3)]), digest([one, one])})
+        == 4
+    )
+
+
+def read(files: list[SourceFile]) -> dict[str, bytes]:
+    content: dict[str, bytes] = {}
+    for block in read_ahead(files):
+        assert block.first == (block.file.path not in content)
+        assert len(block.data) <= BLOCK_BYTES
+        content[block.file.path] = content.get(block.file.path, b"") + block.data
+    return content
+
+
+def test_files_of_all_sizes_arrive_whole_and_in_order(tmp_path: Path) -> None:
+    sizes = [0, 1, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, 3 * BLOCK_BYTES]
+    expected = {}
+    for number, size in enumerate(sizes * 5):
+        expected[f"/{number:02}"] = os.urandom(size)
+        (tmp_path / f"{number:02}").write_bytes(expected[f"/{number:02}"])
+
+    assert list(read(list(list_folder(str(tmp_path)))).items()) == list(expected.items())
+
+
+def test_a_file_that_grew_since_it_was_listed_is_not_pushed(tmp_path: Path) -> None:
+    make(tmp_path, "a.jpg", content=b"half")
+    files = list(list_folder(str(tmp_path)))
+    (tmp_path / "a.jpg").write_bytes(b"half and whole")
+
+    with pytest.raises(PachydermSourceError, match=r"a\.jpg has 14 bytes but had 4 when it was listed"):
+        read(files)
+
+
+def test_a_file_that_is_gone_is_named_and_the_readers_end(tmp_path: Path) -> None:
+    make(tmp_path, *(f"{number:03}" for number in range(100)), content=bytes(2 * BLOCK_BYTES))
+    files = list(list_folder(str(tmp_path)))
+    (tmp_path / "050").unlink()
+
+    with pytest.raises(PachydermSourceError, match=r"Cannot read file://.*/050: .*nothing of its batch is pushed"):
+        read(files)
+
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("pachyderm-read")]
+
+
+def test_only_a_few_files_are_open_at_once(tmp_path: Path) -> None:
+    make(tmp_path, *(f"{number:03}" for number in range(200)), content=bytes(BLOCK_BYTES))
+    most = 0
+    for _ in read_ahead(list_folder(str(tmp_path))):
+        most = max(most, sum(path.startswith(str(tmp_path)) for path in open_paths()))
+
+    assert 0 < most <= 20
+
+
+def open_paths() -> Iterator[str]:
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile by a reader
+            yield os.readlink(link)  # noqa: PTH115 - Path.readlink makes "pipe:[1]" a path
