@@ -1,6 +1,11 @@
 """Repos, branches, commits and files."""
 
 from minipachd.pfs.changes import Changes
+from minipachd.pfs.engine import Pfs
+from minipachd.pfs.filetree import FileTree
+from minipachd.pfs.globs import Glob, GlobError
+from minipachd.pfs.modification import Modification
+from minipachd.pfs.txn import Txn
 from minipachd.pfs.types import (
     DEFAULT_PROJECT,
     DEFAULT_TAG,
@@ -24,6 +29,8 @@ from minipachd.pfs.types import (
     RepoKey,
     Trigger,
 )
+from minipachd.pfs.upload import Upload
+from minipachd.pfs.view import View
 
 __all__ = [
     "DEFAULT_PROJECT",
@@ -43,9 +50,17 @@ __all__ = [
     "FileEntry",
     "FileInfo",
     "FileKind",
+    "FileTree",
+    "Glob",
+    "GlobError",
+    "Modification",
     "Origin",
+    "Pfs",
     "Project",
     "Repo",
     "RepoKey",
     "Trigger",
+    "Txn",
+    "Upload",
+    "View",
 ]

@@ -1,7 +1,7 @@
 """The nouns of PFS, as frozen values: what the rest of the engine passes around and what the API translates to messages."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NewType, Protocol, Self
@@ -67,10 +67,14 @@ class BranchKey:
 
 @dataclass(frozen=True, slots=True, order=True)
 class CommitKey:
-    """Names a commit: a repo has at most one with a given id. Prints as ``repo@id``."""
+    """Names a commit: a repo has at most one with a given id. Prints as ``repo@id``.
+
+    :ivar branch: Name of the branch on which it was made, where that is known; no part of its identity.
+    """
 
     repo: RepoKey
     id: CommitSetId
+    branch: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         return f"{self.repo}@{self.id}"
@@ -223,4 +227,4 @@ class CommitObserver(Protocol):
         """These commits are about to disappear (squash, drop, deletion of their repo)."""
 
     def repo_owner(self, txn: "Txn", repo: RepoKey) -> str | None:
-        """The pipeline whose output, meta or spec repo this is (``project/name``), or None: users may neither delete nor finish what it owns."""
+        """The pipeline whose output, meta or spec repo this is (``project/name``), or None: users may not delete what it owns."""

@@ -1,0 +1,162 @@
+"""Branches, their provenance, and what a moved head sets off downstream."""
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from minipachd.errors import InvalidError
+from minipachd.pfs.names import check_branch_name
+from minipachd.pfs.schema import DOWNSTREAM, UPSTREAM, encode_trigger
+from minipachd.pfs.triggers import check_trigger
+from minipachd.pfs.types import SPEC_REPO, BranchKey, CommitKey, Origin, Trigger
+
+if TYPE_CHECKING:
+    from minipachd.pfs.txn import Txn
+
+
+def create_branch(txn: "Txn", key: BranchKey, *, head: CommitKey | None, provenance: Sequence[BranchKey], trigger: Trigger | None) -> None:
+    """See :meth:`Txn.create_branch`."""
+    _check(txn, key, head, provenance, trigger)
+    upstream = {_ensure_branch(txn, branch) for branch in provenance}
+    row = txn.find_branch(key)
+    if row is None:
+        row = _insert(txn, key)
+    before = {found for (found,) in txn.db.execute("SELECT upstream FROM branch_provenance WHERE branch = ?", (row,))}
+    if upstream != before:
+        txn.db.execute("DELETE FROM branch_provenance WHERE branch = ?", (row,))
+        txn.db.executemany("INSERT INTO branch_provenance VALUES (?, ?)", ((row, found) for found in sorted(upstream)))
+        _check_dag(txn, row, key)
+    if trigger is not None:
+        check_trigger(txn, key, trigger)
+        txn.db.execute("UPDATE branches SET trigger_json = ? WHERE id = ?", (encode_trigger(trigger), row))
+    if head is not None:
+        move_head(txn, row, txn.commit_row(head))
+    if txn.head_row_of(row) is None or (upstream and upstream != before):
+        _add_head(txn, row, key)
+
+
+def delete_branch(txn: "Txn", key: BranchKey, *, force: bool) -> None:
+    """See :meth:`Txn.delete_branch`."""
+    row = txn.find_branch(key)
+    if row is None:
+        return
+    downstream = [txn.branch_key(found) for (found,) in txn.db.execute(DOWNSTREAM + "SELECT id FROM closure", (row,))]
+    if downstream and not force:
+        listed = ", ".join(map(str, downstream))
+        raise InvalidError(
+            f"branch {key} has {listed} as subvenance, deleting it would break those branches; delete them first, or use force"
+        )
+    txn.db.execute("DELETE FROM branches WHERE id = ?", (row,))
+
+
+def move_head(txn: "Txn", branch_row: int, commit_row: int) -> None:
+    """Point a branch at a commit; what is downstream follows at the end of the transaction."""
+    txn.db.execute("UPDATE branches SET head = ? WHERE id = ?", (commit_row, branch_row))
+    txn.moved.add(branch_row)
+
+
+def propagate(txn: "Txn") -> None:
+    """Open a commit on every branch downstream of a moved one whose head was made from other heads than those of now."""
+    moved, txn.moved = txn.moved, set()
+    affected: set[int] = set()
+    for row in moved:
+        affected.update(found for (found,) in txn.db.execute(DOWNSTREAM + "SELECT id FROM closure", (row,)))
+    for row in _upstream_first(txn, affected):
+        upstream = _direct_provenance(txn, row)
+        if not upstream or _spec_only(txn, upstream):
+            continue
+        heads = {txn.head_row_of(found) for found in upstream}
+        head = txn.head_row_of(row)
+        made_from = {found for (found,) in txn.db.execute("SELECT upstream FROM commit_provenance WHERE commit_id = ?", (head,))}
+        if heads == made_from:
+            continue
+        if head is not None and txn.commit_at(head).id == txn.set_id:
+            txn.set_commit_provenance(head, upstream)
+        else:
+            key = txn.branch_key(row)
+            commit = txn.add_commit(key, origin=Origin.AUTO, parent=head, upstream_branches=upstream)
+            txn.db.execute("UPDATE branches SET head = ? WHERE id = ?", (commit, row))
+    txn.moved = set()
+
+
+def _check(txn: "Txn", key: BranchKey, head: CommitKey | None, provenance: Sequence[BranchKey], trigger: Trigger | None) -> None:
+    check_branch_name(key.name)
+    txn.repo_row(key.repo)
+    if provenance and trigger is not None:
+        raise InvalidError(f"branch {key} cannot have both provenance and a trigger")
+    if head is not None and head.repo != key.repo:
+        raise InvalidError(f"branch {key} and head {head} must belong to the same repo")
+    for branch in provenance:
+        check_branch_name(branch.name)
+        if branch.repo == key.repo:
+            raise InvalidError(f"repo {key.repo} cannot be in the provenance of its own branch {key.name}")
+
+
+def _ensure_branch(txn: "Txn", key: BranchKey) -> int:
+    """The row of a branch, which gets an empty finished commit if it is new."""
+    row = txn.find_branch(key)
+    if row is None:
+        txn.repo_row(key.repo)
+        row = _insert(txn, key)
+        _add_head(txn, row, key)
+    return row
+
+
+def _insert(txn: "Txn", key: BranchKey) -> int:
+    cursor = txn.db.execute(
+        "INSERT INTO branches (repo, name, created_ns) VALUES (?, ?, ?)", (txn.repo_row(key.repo), key.name, time.time_ns())
+    )
+    return int(cursor.lastrowid or 0)
+
+
+def _add_head(txn: "Txn", row: int, key: BranchKey) -> None:
+    """A new commit without own content on top of the head: open when something upstream is to fill it, else finished."""
+    upstream = _direct_provenance(txn, row)
+    head = txn.head_row_of(row)
+    txn.moved.add(row)
+    if head is not None and txn.commit_at(head).id == txn.set_id:
+        txn.set_commit_provenance(head, upstream)
+        return
+    commit = txn.add_commit(key, origin=Origin.AUTO, parent=head, upstream_branches=upstream, finished=_spec_only(txn, upstream))
+    txn.db.execute("UPDATE branches SET head = ? WHERE id = ?", (commit, row))
+
+
+def _direct_provenance(txn: "Txn", row: int) -> list[int]:
+    return [found for (found,) in txn.db.execute("SELECT upstream FROM branch_provenance WHERE branch = ? ORDER BY upstream", (row,))]
+
+
+def _spec_only(txn: "Txn", upstream: Sequence[int]) -> bool:
+    """Whether nothing but specs is upstream: a source, or a spout's output. True for no branch at all."""
+    return all(txn.branch_key(found).repo.type == SPEC_REPO for found in upstream)
+
+
+def _check_dag(txn: "Txn", row: int, key: BranchKey) -> None:
+    """No cycle, and no repo twice in what one branch is made from."""
+    downstream = [found for (found,) in txn.db.execute(DOWNSTREAM + "SELECT id FROM closure", (row,))]
+    if row in downstream:
+        raise InvalidError(f"branch {key} cannot be in its own provenance")
+    for end in [row, *downstream]:
+        upstream = [found for (found,) in txn.db.execute(UPSTREAM + "SELECT id FROM closure", (end,))]
+        seen: dict[object, BranchKey] = {}
+        for branch in map(txn.branch_key, [end, *upstream]):
+            other = seen.setdefault(branch.repo, branch)
+            if other != branch:
+                raise InvalidError(
+                    f"multiple branches from the same repo, {branch.repo} ({other.name} and {branch.name}), cannot participate in a DAG"
+                )
+
+
+def _upstream_first(txn: "Txn", rows: set[int]) -> list[int]:
+    order: dict[int, None] = {}
+
+    def visit(row: int) -> None:
+        if row in order:
+            return
+        for upstream in _direct_provenance(txn, row):
+            if upstream in rows:
+                visit(upstream)
+        order[row] = None
+
+    for row in sorted(rows):
+        visit(row)
+    return list(order)

@@ -1,0 +1,121 @@
+"""PFS's tables, and rows of them as values."""
+
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from minipachd.pfs.types import BranchKey, Commit, CommitKey, Origin, RepoKey, Trigger
+from minipachd.storage import Schema
+
+SCHEMA = Schema(
+    "pfs",
+    (
+        """
+        CREATE TABLE cluster (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+        CREATE TABLE projects (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, description TEXT NOT NULL, created_ns INTEGER NOT NULL);
+        CREATE TABLE repos (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT NOT NULL, name TEXT NOT NULL, type TEXT NOT NULL,
+            description TEXT NOT NULL, created_ns INTEGER NOT NULL, UNIQUE (project, name, type));
+        CREATE TABLE commits (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, repo INTEGER NOT NULL REFERENCES repos (id), set_id TEXT NOT NULL, branch TEXT NOT NULL,
+            origin INTEGER NOT NULL, description TEXT NOT NULL, parent INTEGER REFERENCES commits (id), started_ns INTEGER NOT NULL,
+            finishing_ns INTEGER, finished_ns INTEGER, error TEXT NOT NULL DEFAULT '',
+            base_root BLOB NOT NULL, root BLOB NOT NULL, size INTEGER NOT NULL, UNIQUE (repo, set_id));
+        CREATE INDEX commits_by_set ON commits (set_id);
+        CREATE INDEX commits_by_parent ON commits (parent);
+        CREATE TABLE commit_provenance (
+            commit_id INTEGER NOT NULL REFERENCES commits (id) ON DELETE CASCADE, upstream INTEGER NOT NULL REFERENCES commits (id) ON DELETE CASCADE,
+            PRIMARY KEY (commit_id, upstream)) WITHOUT ROWID;
+        CREATE INDEX commit_subvenance ON commit_provenance (upstream);
+        CREATE TABLE branches (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, repo INTEGER NOT NULL REFERENCES repos (id), name TEXT NOT NULL,
+            head INTEGER REFERENCES commits (id), trigger_json TEXT, created_ns INTEGER NOT NULL, UNIQUE (repo, name));
+        CREATE INDEX branches_by_head ON branches (head);
+        CREATE TABLE branch_provenance (
+            branch INTEGER NOT NULL REFERENCES branches (id) ON DELETE CASCADE, upstream INTEGER NOT NULL REFERENCES branches (id) ON DELETE CASCADE,
+            PRIMARY KEY (branch, upstream)) WITHOUT ROWID;
+        CREATE INDEX branch_subvenance ON branch_provenance (upstream);
+        CREATE TABLE filesets (id TEXT PRIMARY KEY, root BLOB NOT NULL, expires_ns INTEGER NOT NULL);
+        CREATE TABLE transactions (
+            id TEXT PRIMARY KEY, seq INTEGER NOT NULL, started_ns INTEGER NOT NULL, requests BLOB NOT NULL, responses BLOB NOT NULL);
+        """,
+    ),
+)
+
+COMMIT_COLUMNS = """
+    SELECT r.project, r.name, r.type, c.set_id, c.branch, c.origin, c.description, p.set_id, p.branch, c.started_ns, c.finishing_ns,
+           c.finished_ns, c.error, c.root, c.size, c.id
+    FROM commits c JOIN repos r ON r.id = c.repo LEFT JOIN commits p ON p.id = c.parent
+"""
+
+BRANCH_KEYS = "SELECT r.project, r.name, r.type, b.name FROM branches b JOIN repos r ON r.id = b.repo"
+
+UPSTREAM = """
+    WITH RECURSIVE closure (id) AS (
+        SELECT upstream FROM branch_provenance WHERE branch = ? UNION SELECT upstream FROM branch_provenance JOIN closure ON branch = closure.id)
+"""
+DOWNSTREAM = """
+    WITH RECURSIVE closure (id) AS (
+        SELECT branch FROM branch_provenance WHERE upstream = ? UNION SELECT branch FROM branch_provenance JOIN closure ON upstream = closure.id)
+"""
+
+
+def commit_of(connection: sqlite3.Connection, row: tuple[Any, ...]) -> Commit:
+    """A row of :data:`COMMIT_COLUMNS` as a value; reads its provenance."""
+    (
+        project,
+        name,
+        kind,
+        set_id,
+        branch,
+        origin,
+        description,
+        parent,
+        parent_branch,
+        started,
+        finishing,
+        finished,
+        error,
+        root,
+        size,
+        row_id,
+    ) = row
+    repo = RepoKey(project, name, kind)
+    return Commit(
+        key=CommitKey(repo, set_id, branch),
+        branch=BranchKey(repo, branch),
+        origin=Origin(origin),
+        description=description,
+        parent=CommitKey(repo, parent, parent_branch) if parent is not None else None,
+        started_ns=started,
+        finishing_ns=finishing,
+        finished_ns=finished,
+        error=error,
+        root=root,
+        size=size,
+        direct_provenance=tuple(upstream_of(connection, row_id)),
+    )
+
+
+def upstream_of(connection: sqlite3.Connection, commit_row: int) -> Iterator[CommitKey]:
+    """The commits that a commit was made from."""
+    rows = connection.execute(
+        """
+        SELECT r.project, r.name, r.type, c.set_id, c.branch FROM commit_provenance v JOIN commits c ON c.id = v.upstream
+        JOIN repos r ON r.id = c.repo WHERE v.commit_id = ? ORDER BY r.project, r.name, r.type
+        """,
+        (commit_row,),
+    )
+    for project, name, kind, set_id, branch in rows:
+        yield CommitKey(RepoKey(project, name, kind), set_id, branch)
+
+
+def encode_trigger(trigger: Trigger) -> str:
+    return msgspec.json.encode(trigger).decode()
+
+
+def decode_trigger(text: str | None) -> Trigger | None:
+    return None if text is None else msgspec.json.decode(text, type=Trigger)

@@ -1,0 +1,103 @@
+"""Branches that follow another branch of their repo when enough has happened there."""
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from croniter import croniter
+
+from minipachd.errors import InvalidError
+from minipachd.pfs.names import check_name
+from minipachd.pfs.schema import decode_trigger
+from minipachd.pfs.types import BranchKey, Commit, Trigger
+
+if TYPE_CHECKING:
+    from minipachd.pfs.txn import Txn
+    from minipachd.pfs.view import View
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTP]?)(i?)B?", re.IGNORECASE)
+_POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
+
+
+def parse_size(text: str) -> int:
+    """Bytes of ``100M`` (decimal) or ``100Mi`` (binary).
+
+    :raises InvalidError: It is no size.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise InvalidError(f"invalid trigger size {text!r}: expected a number of bytes such as 100M")
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** _POWERS[match[2].upper()])
+
+
+def check_trigger(view: "View", key: BranchKey, trigger: Trigger) -> None:
+    """Refuse a trigger that can never work.
+
+    :raises InvalidError: Says which field is wrong.
+    """
+    if not trigger.branch:
+        raise InvalidError("triggers must specify a branch to trigger on")
+    check_name(trigger.branch)
+    if trigger.size:
+        parse_size(trigger.size)
+    for name, spec in (("rate limit", trigger.rate_limit_spec), ("cron", trigger.cron_spec)):
+        if spec and not croniter.is_valid(spec):
+            raise InvalidError(f"invalid trigger {name} spec {spec!r}: expected five cron fields, or a word such as @daily")
+    if trigger.commits < 0:
+        raise InvalidError(f"can't trigger on a negative number of commits ({trigger.commits})")
+    followed, seen = trigger.branch, {key.name}
+    while True:
+        if followed in seen:
+            raise InvalidError(f"triggers cannot form a loop: {key} would follow itself")
+        seen.add(followed)
+        row = view.find_branch(BranchKey(key.repo, followed))
+        following = None if row is None else _trigger_of(view, row)
+        if following is None:
+            return
+        followed = following.branch
+
+
+def fire(txn: "Txn", finished: Commit) -> None:
+    """Move the branches that follow the one on which a commit has just been finished without error; then those that follow them."""
+    repo = txn.repo_row(finished.key.repo)
+    rows = txn.db.execute(
+        "SELECT id, name, trigger_json FROM branches WHERE repo = ? AND trigger_json IS NOT NULL ORDER BY id", (repo,)
+    ).fetchall()
+    triggers = {name: (row, decode_trigger(text)) for row, name, text in rows}
+    moved = [finished.branch.name]
+    while moved:
+        source = moved.pop()
+        for name, (row, trigger) in triggers.items():
+            if trigger is not None and trigger.branch == source and _holds(txn, trigger, finished, row):
+                from minipachd.pfs.branches import move_head  # branches checks triggers when they are made
+
+                move_head(txn, row, txn.commit_row(finished.key))
+                moved.append(name)
+
+
+def _trigger_of(view: "View", row: int) -> Trigger | None:
+    return decode_trigger(view.db.execute("SELECT trigger_json FROM branches WHERE id = ?", (row,)).fetchone()[0])
+
+
+def _holds(txn: "Txn", trigger: Trigger, new: Commit, branch_row: int) -> bool:
+    head_row = txn.head_row_of(branch_row)
+    head = None if head_row is None else txn.commit_at(head_row)
+    if head is not None and head.key == new.key:
+        return False
+    held: list[bool] = []
+    if trigger.size:
+        held.append(new.size - (head.size if head else 0) >= parse_size(trigger.size))
+    if trigger.commits:
+        between = 0
+        for commit in txn.commits(newest=new, oldest=head):
+            between += 1
+            if between >= trigger.commits or commit.parent is None:
+                break
+        held.append(between >= trigger.commits)
+    if trigger.rate_limit_spec:
+        since = datetime.fromtimestamp((head.finishing_ns or 0) / 1e9 if head else 0, UTC)
+        upcoming = croniter(trigger.rate_limit_spec, since).get_next(datetime)
+        held.append(upcoming < datetime.fromtimestamp((new.finishing_ns or 0) / 1e9, UTC))
+    if trigger.all:
+        return all(held) and not trigger.cron_spec
+    return any(held)

@@ -1,0 +1,359 @@
+"""Reading PFS at one moment."""
+
+import re
+import sqlite3
+from collections.abc import Collection, Iterator
+
+from minipachd.errors import (
+    BranchNotFoundError,
+    CommitNotFoundError,
+    CommitSetNotFoundError,
+    InvalidError,
+    ProjectNotFoundError,
+    RepoNotFoundError,
+)
+from minipachd.pfs.filetree import FileTree
+from minipachd.pfs.names import FILESET_REPO, is_id
+from minipachd.pfs.schema import BRANCH_KEYS, COMMIT_COLUMNS, DOWNSTREAM, UPSTREAM, commit_of, decode_trigger
+from minipachd.pfs.types import (
+    Branch,
+    BranchKey,
+    Commit,
+    CommitKey,
+    CommitReference,
+    CommitSetId,
+    Origin,
+    Project,
+    Repo,
+    RepoKey,
+)
+from minipachd.storage import NodeStore, Tree
+
+_REFERENCE = re.compile(r"([^~^.]*)(.*)", re.DOTALL)
+_PARENTS = re.compile(r"(?:[~^][0-9]*)+")
+_FROM_ROOT = re.compile(r"\.([0-9]+)")
+_ANCESTORS = """
+    WITH RECURSIVE chain (id, parent, depth) AS (
+        SELECT id, parent, 0 FROM commits WHERE id = ?
+        UNION ALL SELECT c.id, c.parent, depth + 1 FROM commits c JOIN chain ON c.id = chain.parent)
+"""
+
+
+class View:
+    """One consistent state; a :class:`Txn` is a view that sees its own changes.
+
+    :ivar db: The connection that sees this state; the PPS reads its own tables through it.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, nodes: NodeStore) -> None:
+        self.db, self._nodes = connection, nodes
+
+    # Projects and repos
+
+    def project(self, name: str) -> Project:
+        """:raises ProjectNotFoundError: There is none."""
+        row = self.db.execute("SELECT name, description, created_ns FROM projects WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            raise ProjectNotFoundError(name)
+        return Project(*row)
+
+    def projects(self) -> list[Project]:
+        """All, oldest first."""
+        return [Project(*row) for row in self.db.execute("SELECT name, description, created_ns FROM projects ORDER BY id")]
+
+    def repo(self, key: RepoKey) -> Repo:
+        """:raises RepoNotFoundError: There is none."""
+        return self._repo(self.repo_row(key), key)
+
+    def repos(self, *, type: str = "", projects: Collection[str] = ()) -> list[Repo]:  # noqa: A002 - the protocol's word
+        """Newest first.
+
+        :param type: ``user``, ``meta`` or ``spec``; empty means all.
+        :param projects: Only these; empty means all.
+        """
+        rows = self.db.execute("SELECT id, project, name, type FROM repos ORDER BY id DESC").fetchall()
+        return [
+            self._repo(row_id, RepoKey(project, name, kind))
+            for row_id, project, name, kind in rows
+            if (not type or kind == type) and (not projects or project in projects)
+        ]
+
+    def repo_size(self, key: RepoKey) -> int:
+        """Bytes of the newest finished commit on ``master``; 0 without one."""
+        row = self.db.execute(
+            _ANCESTORS.replace("id = ?", "id = (SELECT head FROM branches WHERE repo = ? AND name = 'master')")
+            + "SELECT c.size FROM chain JOIN commits c ON c.id = chain.id WHERE c.finished_ns IS NOT NULL ORDER BY depth LIMIT 1",
+            (self.repo_row(key),),
+        ).fetchone()
+        return int(row[0]) if row else 0
+
+    # Branches
+
+    def branch(self, key: BranchKey) -> Branch:
+        """:raises BranchNotFoundError: There is none, or no such repo."""
+        row = self.db.execute(
+            "SELECT b.id, c.set_id, c.branch, b.trigger_json, b.created_ns FROM branches b JOIN commits c ON c.id = b.head WHERE b.id = ?",
+            (self.branch_row(key),),
+        ).fetchone()
+        row_id, head, head_branch, trigger, created_ns = row
+        return Branch(
+            key=key,
+            head=CommitKey(key.repo, head, head_branch),
+            direct_provenance=self._branch_keys(" JOIN branch_provenance v ON v.upstream = b.id WHERE v.branch = ?", row_id),
+            provenance=self._branch_keys(" JOIN closure ON closure.id = b.id", row_id, UPSTREAM),
+            subvenance=self._branch_keys(" JOIN closure ON closure.id = b.id", row_id, DOWNSTREAM),
+            trigger=decode_trigger(trigger),
+            created_ns=created_ns,
+        )
+
+    def branches(self, repo: RepoKey | None = None, *, reverse: bool = False) -> list[Branch]:
+        """Newest first, oldest first when ``reverse``; of all repos when none is named.
+
+        :raises RepoNotFoundError: There is no such repo.
+        """
+        where, values = ("", ()) if repo is None else (" WHERE b.repo = ?", (self.repo_row(repo),))
+        order = " ORDER BY b.id" if reverse else " ORDER BY b.id DESC"
+        rows = self.db.execute(BRANCH_KEYS + where + order, values).fetchall()
+        return [self.branch(BranchKey(RepoKey(project, name, kind), branch)) for project, name, kind, branch in rows]
+
+    # Commits
+
+    def commit(self, key: CommitKey) -> Commit:
+        """:raises CommitNotFoundError: The repo has no commit with this id."""
+        return self.commit_at(self.commit_row(key))
+
+    def resolve(self, reference: CommitReference) -> Commit:
+        """The commit that a client means.
+
+        :raises BranchNotFoundError: It names a branch that does not exist.
+        :raises CommitNotFoundError: No such commit, nor an ancestor that far back, nor one that the commit set read from this repo.
+        :raises InvalidError: The reference contradicts itself.
+        """
+        if reference.repo.name == FILESET_REPO:
+            return self._fileset(reference)
+        match = _REFERENCE.fullmatch(reference.id)
+        base, suffix = (match[1], match[2]) if match else (reference.id, "")
+        branch = reference.branch
+        if base and not is_id(base):
+            if branch:
+                raise InvalidError(
+                    f"invalid commit ID given with a branch: {reference.id!r} is no id; give either an id or the branch {branch}"
+                )
+            branch, base = base, ""
+        if base:
+            row = self._row_of(reference.repo, base)
+            if row is None:
+                raise CommitNotFoundError(reference)
+        elif branch:
+            row = self._head_row(BranchKey(reference.repo, branch))
+        else:
+            raise InvalidError(f"a commit of {reference.repo} must be specified by its id or by a branch")
+        return self.commit_at(self._ancestor(row, suffix, reference)) if suffix else self.commit_at(row)
+
+    def head(self, key: BranchKey) -> Commit:
+        """The commit that a branch points to. :raises BranchNotFoundError: There is no such branch."""
+        return self.commit_at(self._head_row(key))
+
+    def commits(
+        self,
+        repo: RepoKey | None = None,
+        *,
+        newest: Commit | None = None,
+        oldest: Commit | None = None,
+        reverse: bool = False,
+    ) -> Iterator[Commit]:
+        """Newest first, oldest first when ``reverse``.
+
+        :param newest: Walk the parents from this one on, instead of listing everything.
+        :param oldest: ... down to this one, which is left out.
+        :raises RepoNotFoundError: There is no such repo.
+        """
+        if newest is not None:
+            end = None if oldest is None else self.commit_row(oldest.key)
+            rows = self.db.execute(_ANCESTORS + "SELECT id FROM chain ORDER BY depth", (self.commit_row(newest.key),)).fetchall()
+            for (row,) in rows:
+                if row == end:
+                    return
+                yield self.commit_at(row)
+            return
+        where, values = ("", ()) if repo is None else (" WHERE c.repo = ?", (self.repo_row(repo),))
+        for row in self.db.execute(COMMIT_COLUMNS + where + f" ORDER BY c.id {'' if reverse else 'DESC'}", values).fetchall():
+            yield commit_of(self.db, row)
+
+    def children(self, key: CommitKey) -> list[CommitKey]:
+        """Commits whose parent this is, oldest first."""
+        rows = self.db.execute("SELECT set_id, branch FROM commits WHERE parent = ? ORDER BY id", (self.commit_row(key),))
+        return [CommitKey(key.repo, set_id, branch) for set_id, branch in rows]
+
+    def base(self, key: CommitKey) -> Commit | None:
+        """The nearest ancestor without an error: the one whose content this commit began with."""
+        row = self.db.execute(
+            _ANCESTORS + "SELECT c.id FROM chain JOIN commits c ON c.id = chain.id WHERE depth > 0 AND c.error = '' ORDER BY depth LIMIT 1",
+            (self.commit_row(key),),
+        ).fetchone()
+        return None if row is None else self.commit_at(row[0])
+
+    def is_ready(self, commit: Commit) -> bool:
+        """Whether everything that this commit is made from has been finished."""
+        return all(self.commit(upstream).finished for upstream in commit.direct_provenance)
+
+    def commit_set(self, set_id: str) -> list[Commit]:
+        """The commits of a set and the older ones that they were made from, provenance first.
+
+        :raises CommitSetNotFoundError: No commit has this id.
+        """
+        members = [row[0] for row in self.db.execute("SELECT id FROM commits WHERE set_id = ? ORDER BY id", (set_id,))]
+        if not members:
+            raise CommitSetNotFoundError(set_id)
+        order: dict[int, None] = {}
+        for member in members:
+            self._provenance_first(member, order)
+        return [self.commit_at(row) for row in order]
+
+    def commit_set_ids(self, *, project: str = "") -> list[CommitSetId]:
+        """Every id, newest first.
+
+        :param project: Only sets with a commit in this project.
+        """
+        having = " HAVING sum(r.project = ?) > 0" if project else ""
+        rows = self.db.execute(
+            f"SELECT set_id FROM commits c JOIN repos r ON r.id = c.repo GROUP BY set_id{having} ORDER BY max(c.id) DESC",  # noqa: S608 - a constant
+            (project,) if project else (),
+        )
+        return [CommitSetId(row[0]) for row in rows]
+
+    # Files
+
+    def files(self, commit: Commit) -> FileTree:
+        """What a commit holds; of an open one, what has been written so far."""
+        return self.tree(commit.root)
+
+    def tree(self, root: bytes) -> FileTree:
+        """The files under a root."""
+        return FileTree(Tree(self._nodes, root))
+
+    # Rows, for this package
+
+    def repo_row(self, key: RepoKey) -> int:
+        """:raises RepoNotFoundError: There is none."""
+        row = self.db.execute(
+            "SELECT id FROM repos WHERE project = ? AND name = ? AND type = ?", (key.project, key.name, key.type)
+        ).fetchone()
+        if row is None:
+            raise RepoNotFoundError(key)
+        return int(row[0])
+
+    def branch_row(self, key: BranchKey) -> int:
+        """:raises BranchNotFoundError: There is none."""
+        row = self.find_branch(key)
+        if row is None:
+            raise BranchNotFoundError(key.repo, key.name)
+        return row
+
+    def find_branch(self, key: BranchKey) -> int | None:
+        """The row of a branch, if it exists."""
+        row = self.db.execute(
+            "SELECT b.id FROM branches b JOIN repos r ON r.id = b.repo WHERE r.project = ? AND r.name = ? AND r.type = ? AND b.name = ?",
+            (key.repo.project, key.repo.name, key.repo.type, key.name),
+        ).fetchone()
+        return None if row is None else int(row[0])
+
+    def commit_row(self, key: CommitKey) -> int:
+        """:raises CommitNotFoundError: There is none."""
+        row = self.db.execute(
+            "SELECT c.id FROM commits c JOIN repos r ON r.id = c.repo WHERE c.set_id = ? AND r.project = ? AND r.name = ? AND r.type = ?",
+            (key.id, key.repo.project, key.repo.name, key.repo.type),
+        ).fetchone()
+        if row is None:
+            raise CommitNotFoundError(key)
+        return int(row[0])
+
+    def commit_at(self, row: int) -> Commit:
+        """The commit of a row."""
+        return commit_of(self.db, self.db.execute(COMMIT_COLUMNS + " WHERE c.id = ?", (row,)).fetchone())
+
+    def branch_key(self, row: int) -> BranchKey:
+        """The name of a branch's row."""
+        project, name, kind, branch = self.db.execute(BRANCH_KEYS + " WHERE b.id = ?", (row,)).fetchone()
+        return BranchKey(RepoKey(project, name, kind), branch)
+
+    def head_row_of(self, branch_row: int) -> int | None:
+        """The row of a branch's head; None only while the branch is being made."""
+        row = self.db.execute("SELECT head FROM branches WHERE id = ?", (branch_row,)).fetchone()
+        return None if row[0] is None else int(row[0])
+
+    def _repo(self, row: int, key: RepoKey) -> Repo:
+        description, created_ns = self.db.execute("SELECT description, created_ns FROM repos WHERE id = ?", (row,)).fetchone()
+        branches = self.db.execute("SELECT name FROM branches WHERE repo = ? ORDER BY name", (row,))
+        return Repo(key, description, created_ns, tuple(name for (name,) in branches))
+
+    def _branch_keys(self, where: str, row: int, closure: str = "") -> tuple[BranchKey, ...]:
+        rows = self.db.execute(closure + BRANCH_KEYS + where + " ORDER BY r.project, r.name, r.type, b.name", (row,))
+        return tuple(BranchKey(RepoKey(project, name, kind), branch) for project, name, kind, branch in rows)
+
+    def _head_row(self, key: BranchKey) -> int:
+        row = self.head_row_of(self.branch_row(key))
+        if row is None:
+            raise BranchNotFoundError(key.repo, key.name)
+        return row
+
+    def _row_of(self, repo: RepoKey, set_id: str) -> int | None:
+        """The commit of a repo with this id, else the older one that this commit set was made from."""
+        row = self.db.execute(
+            """
+            WITH RECURSIVE reached (id, depth) AS (
+                SELECT id, 0 FROM commits WHERE set_id = ?
+                UNION SELECT v.upstream, depth + 1 FROM commit_provenance v JOIN reached ON v.commit_id = reached.id)
+            SELECT c.id FROM reached JOIN commits c ON c.id = reached.id JOIN repos r ON r.id = c.repo
+            WHERE r.project = ? AND r.name = ? AND r.type = ? ORDER BY depth LIMIT 1
+            """,
+            (set_id, repo.project, repo.name, repo.type),
+        ).fetchone()
+        return None if row is None else int(row[0])
+
+    def _ancestor(self, row: int, suffix: str, reference: CommitReference) -> int:
+        chain = [found for (found,) in self.db.execute(_ANCESTORS + "SELECT id FROM chain ORDER BY depth", (row,))]
+        if _PARENTS.fullmatch(suffix):
+            at = sum(int(digits or 1) for digits in re.findall(r"[~^]([0-9]*)", suffix))
+        elif from_root := _FROM_ROOT.fullmatch(suffix):
+            at = len(chain) - int(from_root[1])
+        else:
+            raise InvalidError(f"invalid commit reference {reference.id!r}: use either ^ and ~, or one . followed by a number")
+        if not 0 <= at < len(chain):
+            raise CommitNotFoundError(reference)
+        return int(chain[at])
+
+    def _provenance_first(self, row: int, order: dict[int, None]) -> None:
+        """Append a commit and everything upstream of it, upstream first. Without recursion: graphs may be deep."""
+        stack = [(row, False)]
+        while stack:
+            current, expanded = stack.pop()
+            if current in order:
+                continue
+            if expanded:
+                order[current] = None
+                continue
+            stack.append((current, True))
+            upstream = self.db.execute("SELECT upstream FROM commit_provenance WHERE commit_id = ? ORDER BY upstream DESC", (current,))
+            stack.extend((found, False) for (found,) in upstream)
+
+    def _fileset(self, reference: CommitReference) -> Commit:
+        """A temporary file set, as the finished commit that it can be read as."""
+        row = self.db.execute("SELECT root FROM filesets WHERE id = ?", (reference.id,)).fetchone()
+        if row is None:
+            raise CommitNotFoundError(reference)
+        tree = self.tree(row[0])
+        return Commit(
+            key=CommitKey(reference.repo, CommitSetId(reference.id)),
+            branch=BranchKey(reference.repo, ""),
+            origin=Origin.AUTO,
+            description="",
+            parent=None,
+            started_ns=0,
+            finishing_ns=0,
+            finished_ns=0,
+            error="",
+            root=tree.root,
+            size=tree.size,
+            direct_provenance=(),
+        )
