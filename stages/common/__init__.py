@@ -1,0 +1,1 @@
+"""What the four stages share: the datum loop, image names, image decoding, small file helpers."""

@@ -1,0 +1,58 @@
+"""The names of camera images: ``<device>_<unix seconds>.<jpg|jpeg|png>``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from stages.common.errors import RejectedImageError
+
+# ASCII only and no leading dot: the device becomes a folder of the output repo, where Pachyderm takes no other characters.
+_NAME = re.compile(r"(?P<device>[A-Za-z0-9][A-Za-z0-9._-]{0,63})_(?P<timestamp>[0-9]{10,})\.(?P<extension>jpg|jpeg|png)")
+_LAST_SECOND = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
+
+
+@dataclass(frozen=True)
+class ImageName:
+    """A parsed image name.
+
+    :ivar device: Name of the camera.
+    :ivar timestamp: Unix seconds as written in the name, leading zeros included.
+    :ivar extension: ``jpg``, ``jpeg`` or ``png``.
+    """
+
+    device: str
+    timestamp: str
+    extension: str
+
+    @property
+    def taken_at(self) -> datetime:
+        """The moment in UTC."""
+        return datetime.fromtimestamp(int(self.timestamp), tz=UTC)
+
+
+def parse_image_name(name: str) -> ImageName:
+    """Take an image name apart.
+
+    :raises RejectedImageError: ``bad-name`` or ``bad-timestamp``.
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise RejectedImageError(
+            "bad-name",
+            f"{shown(name)}: the name is not <device>_<unix seconds, 10 or more digits>.<jpg|jpeg|png>, such as dev1_1511891098.jpg; "
+            "a device has up to 64 letters, digits, '.', '_' or '-' and starts with a letter or digit",
+        )
+    timestamp = match["timestamp"]
+    if len(timestamp) > len(str(_LAST_SECOND)) or int(timestamp) > _LAST_SECOND:
+        raise RejectedImageError(
+            "bad-timestamp", f"{shown(name)}: {shown(timestamp)} seconds is past the year 9999; write seconds, not milliseconds"
+        )
+    return ImageName(match["device"], timestamp, match["extension"])
+
+
+def shown(text: str, *, limit: int = 120) -> str:
+    """Return ``text`` on one printable line of at most ``limit`` characters, for messages and logs."""
+    printable = text if text.isprintable() else repr(text)[1:-1]
+    return printable if len(printable) <= limit else f"{printable[: limit - 1]}…"

@@ -1,0 +1,1 @@
+"""The object-detect stage."""

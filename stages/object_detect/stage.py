@@ -1,0 +1,206 @@
+"""Find objects in valid images.
+
+For ``/valid/dev1_1511891098.jpg`` it writes ``/dev1/1511891098.jpg``, the image with the boxes drawn, and ``/dev1/1511891098.json``::
+
+    {
+      "schema": "tuskwatch.detections/1",
+      "device": "dev1", "timestamp": 1511891098, "time": "2017-11-28T17:44:58+00:00",
+      "source": "dev1_1511891098.jpg", "annotated": "dev1/1511891098.jpg",
+      "image": {"width": 1009, "height": 809},
+      "model": {"digest": "sha256:...", "labels": "coco"},
+      "preprocessing": "...", "threshold": 0.5,
+      "objects": [{"class_id": 1, "label": "person", "score": 0.866, "box": {"left": 9, "top": 5, "right": 90, "bottom": 800}}]
+    }
+
+Boxes are pixels of the upright image, objects stand by falling score. The model is loaded when the first datum arrives and again when its
+content changes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from stages.common.errors import StageError
+from stages.common.files import file_identity, sha256_file, walk_files, write_json
+from stages.common.images import LIMITS_HELP, ImageLimits, decode_rgb
+from stages.common.names import ImageName, parse_image_name
+from stages.common.runner import Datum, each_file
+from stages.common.settings import number, whole_number
+from stages.object_detect.annotate import annotate
+from stages.object_detect.coco import COCO_LABELS
+from stages.object_detect.detector import Detector, import_tensorflow
+from stages.object_detect.found import FoundObject
+from stages.object_detect.labels import read_label_map
+
+log = logging.getLogger(__name__)
+
+_GRAPH = "frozen_inference_graph.pb"
+_MAX_SIDE = 2048
+# Scaling moves scores (the sample images: by up to 0.03), so the graph gets the pixels as they are and scales them itself. Only what no
+# camera of today needs is reduced, because the graph holds the image as float32: 12 bytes a pixel.
+_PREPROCESSING = f"upright, RGB; reduced with a bilinear filter to {_MAX_SIDE} px where the longer side has more"
+_JPEG_QUALITY = 88
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the pipeline's environment sets.
+
+    :ivar threshold: Least score of an object.
+    :ivar max_objects: At most so many objects per image.
+    :ivar devices: Only images of these devices; empty for all.
+    :ivar threads: Threads of one inference.
+    """
+
+    threshold: float
+    max_objects: int
+    devices: frozenset[str]
+    threads: int
+    limits: ImageLimits
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Settings:
+        """Read the settings.
+
+        :raises StageError: One of them is out of its range.
+        """
+        return cls(
+            threshold=number(env, "DETECT_THRESHOLD", 0.5, low=0, high=1),
+            max_objects=whole_number(env, "DETECT_MAX_OBJECTS", 100, low=1, high=10_000),
+            devices=frozenset(device.strip() for device in env.get("DETECT_DEVICES", "").split(",") if device.strip()),
+            threads=whole_number(env, "DETECT_THREADS", 1, low=1, high=256),
+            limits=ImageLimits.from_env(env),
+        )
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded model: what to ask, and what to write about it."""
+
+    detector: Detector
+    digest: str
+    labels: Mapping[int, str]
+    labels_name: str
+
+
+class ObjectDetectStage:
+    """cross(``validate:/valid/*``, ``model:/``) to ``/<device>/<timestamp>.json`` and ``.jpg``."""
+
+    name = "object-detect"
+    inputs: Mapping[str, str] = {
+        "validate": "output folder of validate, or a folder of validly named images",
+        "model": f"folder with {_GRAPH} and perhaps a label map (*label*.pbtxt or *label*.json), or the graph file itself",
+    }
+    settings_help = f"""environment:
+  DETECT_THRESHOLD   least score of an object (default 0.5)
+  DETECT_MAX_OBJECTS most objects per image (default 100)
+  DETECT_DEVICES     devices to look at, separated by commas (default: all)
+  DETECT_THREADS     threads of one inference (default 1)
+{LIMITS_HELP}"""
+
+    def __init__(self) -> None:
+        self._model: Model | None = None
+        self._model_key: object = None
+
+    def warm_up(self, _env: Mapping[str, str], /) -> None:
+        """Import TensorFlow and the decoders; the model itself comes with the first datum."""
+        import_tensorflow()
+        Image.preinit()
+
+    def process(self, datum: Datum) -> None:
+        """Detect objects in every image of the datum.
+
+        :raises StageError: No usable model, or an image that cannot be processed; the other images are done all the same.
+        """
+        settings = Settings.from_env(datum.env)
+        root = datum.inputs["validate"]
+        images = root / "valid" if (root / "valid").is_dir() else root
+        model = self._load_model(datum.inputs["model"], commit=datum.commit_of("model"), threads=settings.threads)
+        each_file(walk_files(images), lambda path: _detect_one(path, out=datum.out, model=model, settings=settings))
+
+    def _load_model(self, source: Path, *, commit: str | None, threads: int) -> Model:
+        """Return the model of ``source``, the one in memory when the content is the same."""
+        graph, label_file = _model_files(source)
+        key = (threads, *(file_identity(path, commit=commit) for path in (graph, label_file) if path))
+        if self._model is not None and key == self._model_key:
+            return self._model
+        digest = sha256_file(graph)
+        labels = read_label_map(label_file) if label_file else COCO_LABELS
+        detector = self._reusable_detector(digest, key)
+        if detector is None:
+            detector = Detector(graph, threads=threads)
+            if self._model is not None:
+                self._model.detector.close()
+        self._model = Model(detector, f"sha256:{digest}", labels, label_file.name if label_file else "coco")
+        self._model_key = key
+        return self._model
+
+    def _reusable_detector(self, digest: str, key: tuple[object, ...]) -> Detector | None:
+        """Return the loaded detector if it is the same graph with the same number of threads under a new commit or name."""
+        if self._model is None or not isinstance(self._model_key, tuple):
+            return None
+        same = self._model.digest == f"sha256:{digest}" and self._model_key[0] == key[0]
+        return self._model.detector if same else None
+
+
+def _model_files(source: Path) -> tuple[Path, Path | None]:
+    """Return the graph and the label map, if there is one."""
+    if source.is_file():
+        return source, None
+    graph = source / _GRAPH
+    if not graph.is_file():
+        raise StageError(f"the model repo has no /{_GRAPH}; put a TensorFlow Object Detection API model there")
+    label_files = sorted(path for path in source.glob("*label*") if path.suffix in {".pbtxt", ".json"})
+    if len(label_files) > 1:
+        raise StageError(f"the model repo has {len(label_files)} label maps ({', '.join(path.name for path in label_files)}); keep one")
+    return graph, label_files[0] if label_files else None
+
+
+def _detect_one(path: Path, *, out: Path, model: Model, settings: Settings) -> None:
+    name = parse_image_name(path.name)
+    if settings.devices and name.device not in settings.devices:
+        log.info("%s: device %s is not in DETECT_DEVICES: skipped", path.name, name.device)
+        return
+    image = decode_rgb(path, settings.limits)
+    detections = model.detector.detect(_pixels(image), threshold=settings.threshold, max_objects=settings.max_objects)
+    objects = [FoundObject.of(detection, model.labels, image.size) for detection in detections]
+    log.info("%s: %d objects", path.name, len(objects))
+    _write(path.name, name, image, objects, out=out, model=model, settings=settings)
+
+
+def _pixels(image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    if max(image.size) > _MAX_SIDE:
+        image = image.copy()
+        image.thumbnail((_MAX_SIDE, _MAX_SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return np.asarray(image)
+
+
+def _write(
+    source: str, name: ImageName, image: Image.Image, objects: list[FoundObject], *, out: Path, model: Model, settings: Settings
+) -> None:
+    stem = f"{name.device}/{name.timestamp}"
+    width, height = image.size
+    write_json(
+        out / f"{stem}.json",
+        {
+            "schema": "tuskwatch.detections/1",
+            "device": name.device,
+            "timestamp": int(name.timestamp),
+            "time": name.taken_at.isoformat(),
+            "source": source,
+            "annotated": f"{stem}.jpg",
+            "image": {"width": width, "height": height},
+            "model": {"digest": model.digest, "labels": model.labels_name},
+            "preprocessing": _PREPROCESSING,
+            "threshold": settings.threshold,
+            "objects": [found.as_json() for found in objects],
+        },
+    )
+    annotate(image, objects)
+    image.save(out / f"{stem}.jpg", quality=_JPEG_QUALITY)

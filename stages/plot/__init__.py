@@ -1,0 +1,1 @@
+"""plot: threats by device, by class and over time."""

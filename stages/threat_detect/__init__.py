@@ -1,0 +1,1 @@
+"""threat-detect: which detections are threats, and who is told."""

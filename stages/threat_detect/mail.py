@@ -1,0 +1,146 @@
+"""Sending one alert through SendGrid.
+
+Success means that SendGrid took the mail. Busy (429), broken (5xx) and unreachable are tried again; a refusal (400, 401, 403, 413) is final
+and carries SendGrid's own words.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import time
+import urllib.error
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stages.common.errors import StageError
+from stages.common.names import shown
+
+log = logging.getLogger(__name__)
+
+API_BASE = "https://api.sendgrid.com"
+ATTEMPTS = 6
+TIMEOUT_SECONDS = 10
+_LONGEST_WAIT_SECONDS = 60.0
+_TOO_MANY_REQUESTS = 429
+_SERVER_ERROR = 500
+
+
+@dataclass(frozen=True)
+class Message:
+    """One mail.
+
+    :ivar alert_id: Travels as custom argument ``alert_id``, the same when a mail is repeated.
+    :ivar image: JPEG to attach.
+    """
+
+    alert_id: str
+    from_email: str
+    to_emails: tuple[str, ...]
+    subject: str
+    text: str
+    html: str
+    image: bytes | None
+    image_name: str
+
+
+class Mailer:
+    """Sends mails with one API key.
+
+    :param key: SendGrid API key with the right to send; it is never logged.
+    :param base_url: Where the API is.
+    :param sleep: Waits between attempts, in seconds.
+    :param now: The wall clock in Unix seconds, for the rate limit's reset.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        *,
+        base_url: str = API_BASE,
+        sleep: Callable[[float], None] = time.sleep,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        from sendgrid import SendGridAPIClient
+
+        api = SendGridAPIClient(key, host=base_url.rstrip("/"))
+        api.client.timeout = TIMEOUT_SECONDS
+        self._send = api.client.mail.send.post
+        self._sleep = sleep
+        self._now = now
+
+    def send(self, message: Message) -> str:
+        """Send a mail.
+
+        :return: SendGrid's message id.
+        :raises StageError: SendGrid refused it, or did not take it in six attempts.
+        """
+        from python_http_client.exceptions import HTTPError
+
+        body = _request(message)
+        problem = ""
+        for attempt in range(1, ATTEMPTS + 1):
+            headers: Mapping[str, str] = {}
+            try:
+                response = self._send(request_body=body)
+                return str(response.headers.get("X-Message-Id") or "")
+            except HTTPError as exc:
+                problem = f"HTTP {exc.status_code}: {_words(exc.body)}"
+                if exc.status_code != _TOO_MANY_REQUESTS and exc.status_code < _SERVER_ERROR:
+                    raise StageError(f"SendGrid refused alert {message.alert_id}: {problem}; {_WAY_OUT}") from exc
+                headers = exc.headers or {}
+            except (urllib.error.URLError, OSError) as exc:
+                problem = f"unreachable: {exc}"
+            if attempt < ATTEMPTS:
+                wait = self._wait_seconds(attempt, headers)
+                log.warning("alert %s: attempt %d of %d: %s; again in %.0f s", message.alert_id, attempt, ATTEMPTS, problem, wait)
+                self._sleep(wait)
+        raise StageError(f"SendGrid did not take alert {message.alert_id} in {ATTEMPTS} attempts: {problem}; the datum can be tried again")
+
+    def _wait_seconds(self, attempt: int, headers: Mapping[str, str]) -> float:
+        """Return how long SendGrid wants us to wait, or twice as long after every attempt."""
+        wait = 2.0 ** (attempt - 1)
+        try:
+            if headers.get("Retry-After"):
+                wait = float(headers["Retry-After"])
+            elif headers.get("X-RateLimit-Reset"):
+                wait = float(headers["X-RateLimit-Reset"]) - self._now()
+        except ValueError:  # a date in words, or nonsense: our own pace will do
+            log.debug("unreadable rate limit headers")
+        return min(max(wait, 1.0), _LONGEST_WAIT_SECONDS)
+
+
+_WAY_OUT = "check from_email and to_email in rule.json and the key in SENDGRID_API_KEY"
+
+
+def _words(body: Any) -> str:
+    """Return SendGrid's own error messages."""
+    text = body.decode(errors="replace") if isinstance(body, bytes) else str(body)
+    try:
+        text = "; ".join(str(error["message"]) for error in json.loads(text)["errors"])
+    except (ValueError, KeyError, TypeError):
+        log.debug("not SendGrid's error format")
+    return shown(text, limit=500)
+
+
+def _request(message: Message) -> dict[str, Any]:
+    from sendgrid.helpers.mail import Attachment, ContentId, CustomArg, Disposition, FileContent, FileName, FileType, Mail
+
+    mail = Mail(
+        from_email=message.from_email,
+        to_emails=list(message.to_emails),
+        subject=message.subject,
+        plain_text_content=message.text,
+        html_content=message.html,
+        is_multiple=True,  # everyone gets a mail of their own: nobody sees the others' addresses
+    )
+    mail.add_custom_arg(CustomArg("alert_id", message.alert_id))
+    if message.image is not None:
+        content = FileContent(base64.b64encode(message.image).decode())
+        mail.add_attachment(
+            Attachment(content, FileName(message.image_name), FileType("image/jpeg"), Disposition("attachment"), ContentId("annotated"))
+        )
+    request: dict[str, Any] = mail.get()
+    return request

@@ -1,0 +1,8 @@
+"""``python -m stages.validate``."""
+
+import sys
+
+from stages.common.runner import main
+from stages.validate.stage import ValidateStage
+
+sys.exit(main(ValidateStage()))
