@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from minipachd.errors import InvalidError
 from minipachd.pfs.names import check_branch_name
-from minipachd.pfs.schema import DOWNSTREAM, UPSTREAM, encode_trigger
+from minipachd.pfs.schema import downstream_rows, encode_trigger, upstream_rows
 from minipachd.pfs.triggers import check_trigger
 from minipachd.pfs.types import SPEC_REPO, BranchKey, CommitKey, Origin, Trigger
 
@@ -40,7 +40,7 @@ def delete_branch(txn: "Txn", key: BranchKey, *, force: bool) -> None:
     row = txn.find_branch(key)
     if row is None:
         return
-    downstream = [txn.branch_key(found) for (found,) in txn.db.execute(DOWNSTREAM + "SELECT id FROM closure", (row,))]
+    downstream = [txn.branch_key(found) for found in downstream_rows(txn.db, row)]
     if downstream and not force:
         listed = ", ".join(map(str, downstream))
         raise InvalidError(
@@ -60,7 +60,7 @@ def propagate(txn: "Txn") -> None:
     moved, txn.moved = txn.moved, set()
     affected: set[int] = set()
     for row in moved:
-        affected.update(found for (found,) in txn.db.execute(DOWNSTREAM + "SELECT id FROM closure", (row,)))
+        affected.update(downstream_rows(txn.db, row))
     for row in _upstream_first(txn, affected):
         upstream = _direct_provenance(txn, row)
         if not upstream or _spec_only(txn, upstream):
@@ -132,13 +132,12 @@ def _spec_only(txn: "Txn", upstream: Sequence[int]) -> bool:
 
 def _check_dag(txn: "Txn", row: int, key: BranchKey) -> None:
     """No cycle, and no repo twice in what one branch is made from."""
-    downstream = [found for (found,) in txn.db.execute(DOWNSTREAM + "SELECT id FROM closure", (row,))]
+    downstream = downstream_rows(txn.db, row)
     if row in downstream:
         raise InvalidError(f"branch {key} cannot be in its own provenance")
     for end in [row, *downstream]:
-        upstream = [found for (found,) in txn.db.execute(UPSTREAM + "SELECT id FROM closure", (end,))]
         seen: dict[object, BranchKey] = {}
-        for branch in map(txn.branch_key, [end, *upstream]):
+        for branch in map(txn.branch_key, [end, *upstream_rows(txn.db, end)]):
             other = seen.setdefault(branch.repo, branch)
             if other != branch:
                 raise InvalidError(

@@ -66,7 +66,8 @@ def add_commit(
     end_ns = now_ns if finished else None
     cursor = txn.db.execute(
         """
-        INSERT INTO commits (repo, set_id, branch, origin, description, parent, started_ns, finishing_ns, finished_ns, base_root, root, size)
+        INSERT INTO commits
+            (repo, set_id, branch, origin, description, parent, started_ns, finishing_ns, finished_ns, base_root, root, size)
         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         """,
         (repo, txn.set_id, branch.name, origin, description, parent, now_ns, end_ns, end_ns, root, root, size),

@@ -66,7 +66,7 @@ class Pfs:
             with self._transaction(set_id) as (txn, _):
                 yield txn
                 txn.conclude()
-                raise _UndoneError
+                _undo()
         except _UndoneError:
             return
 
@@ -138,3 +138,7 @@ class Pfs:
 
 class _UndoneError(ConflictError):
     """Ends a rehearsal."""
+
+
+def _undo() -> None:
+    raise _UndoneError

@@ -79,7 +79,7 @@ class Glob:
         return self._regex.fullmatch(path[:-1] if len(path) > 1 and path.endswith("/") else path)
 
     def expand(self, path: str, template: str) -> str:
-        """Replace ``$1``, ``${1}``, ``$0`` and ``$$`` of a template by what a matching path gives; a group that is not there gives nothing."""
+        """Fill ``$1``, ``${1}``, ``$0`` and ``$$`` of a template from a matching path; a group that is not there gives nothing."""
         match = self._match(path)
 
         def group(reference: re.Match[str]) -> str:

@@ -1,7 +1,7 @@
 """Paths inside a commit, and the tree keys that hold their content.
 
-The key of a piece of content is its path, a zero byte, its tag. Zero sorts before every character of a path, so keys are in the order of the
-paths, and everything below a directory ``/a/`` lies between ``/a/`` and ``/a0`` (``0`` comes right after ``/``).
+The key of a piece of content is its path, a zero byte, its tag. Zero sorts before every character of a path, so keys are in the order of
+the paths, and everything below a directory ``/a/`` lies between ``/a/`` and ``/a0`` (``0`` comes right after ``/``).
 """
 
 import re

@@ -27,7 +27,8 @@ SCHEMA = Schema(
         CREATE INDEX commits_by_set ON commits (set_id);
         CREATE INDEX commits_by_parent ON commits (parent);
         CREATE TABLE commit_provenance (
-            commit_id INTEGER NOT NULL REFERENCES commits (id) ON DELETE CASCADE, upstream INTEGER NOT NULL REFERENCES commits (id) ON DELETE CASCADE,
+            commit_id INTEGER NOT NULL REFERENCES commits (id) ON DELETE CASCADE,
+            upstream INTEGER NOT NULL REFERENCES commits (id) ON DELETE CASCADE,
             PRIMARY KEY (commit_id, upstream)) WITHOUT ROWID;
         CREATE INDEX commit_subvenance ON commit_provenance (upstream);
         CREATE TABLE branches (
@@ -35,7 +36,8 @@ SCHEMA = Schema(
             head INTEGER REFERENCES commits (id), trigger_json TEXT, created_ns INTEGER NOT NULL, UNIQUE (repo, name));
         CREATE INDEX branches_by_head ON branches (head);
         CREATE TABLE branch_provenance (
-            branch INTEGER NOT NULL REFERENCES branches (id) ON DELETE CASCADE, upstream INTEGER NOT NULL REFERENCES branches (id) ON DELETE CASCADE,
+            branch INTEGER NOT NULL REFERENCES branches (id) ON DELETE CASCADE,
+            upstream INTEGER NOT NULL REFERENCES branches (id) ON DELETE CASCADE,
             PRIMARY KEY (branch, upstream)) WITHOUT ROWID;
         CREATE INDEX branch_subvenance ON branch_provenance (upstream);
         CREATE TABLE filesets (id TEXT PRIMARY KEY, root BLOB NOT NULL, expires_ns INTEGER NOT NULL);
@@ -53,14 +55,28 @@ COMMIT_COLUMNS = """
 
 BRANCH_KEYS = "SELECT r.project, r.name, r.type, b.name FROM branches b JOIN repos r ON r.id = b.repo"
 
-UPSTREAM = """
+_UPSTREAM = """
     WITH RECURSIVE closure (id) AS (
-        SELECT upstream FROM branch_provenance WHERE branch = ? UNION SELECT upstream FROM branch_provenance JOIN closure ON branch = closure.id)
+        SELECT upstream FROM branch_provenance WHERE branch = ?
+        UNION SELECT upstream FROM branch_provenance JOIN closure ON branch = closure.id)
+    SELECT id FROM closure
 """
-DOWNSTREAM = """
+_DOWNSTREAM = """
     WITH RECURSIVE closure (id) AS (
-        SELECT branch FROM branch_provenance WHERE upstream = ? UNION SELECT branch FROM branch_provenance JOIN closure ON upstream = closure.id)
+        SELECT branch FROM branch_provenance WHERE upstream = ?
+        UNION SELECT branch FROM branch_provenance JOIN closure ON upstream = closure.id)
+    SELECT id FROM closure
 """
+
+
+def upstream_rows(connection: sqlite3.Connection, branch_row: int) -> list[int]:
+    """The rows of every branch that a branch is made from, directly or not."""
+    return [row for (row,) in connection.execute(_UPSTREAM, (branch_row,))]
+
+
+def downstream_rows(connection: sqlite3.Connection, branch_row: int) -> list[int]:
+    """The rows of every branch that is made from a branch, directly or not."""
+    return [row for (row,) in connection.execute(_DOWNSTREAM, (branch_row,))]
 
 
 def commit_of(connection: sqlite3.Connection, row: tuple[Any, ...]) -> Commit:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from minipachd.errors import AlreadyExistsError, FailedPreconditionError, InvalidError, ProjectNotFoundError
 from minipachd.pfs import branches, commits, commitsets
 from minipachd.pfs.names import check_project_name, check_repo_name, new_id
-from minipachd.pfs.schema import DOWNSTREAM
+from minipachd.pfs.schema import downstream_rows
 from minipachd.pfs.types import (
     DEFAULT_PROJECT,
     META_REPO,
@@ -282,8 +282,9 @@ class Txn(View):
                 commits.fire_triggers(self, finished)
                 if not self.moved:
                     self.set_id = before
-        if self.observer is not None and self.created:
-            self.observer.commits_created(self, [self.commit_at(row) for row in self.created])
+        created = [commit for commit in map(self.commit_at, self.created) if not commit.finished]
+        if self.observer is not None and created:
+            self.observer.commits_created(self, created)
         if self._scratch is not None:
             self._scratch.seal()
             self.record(self._scratch)
@@ -302,8 +303,8 @@ class Txn(View):
     def _check_not_upstream(self, key: RepoKey, doomed: Collection[RepoKey]) -> None:
         for name in self.repo(key).branches:
             branch = BranchKey(key, name)
-            rows = self.db.execute(DOWNSTREAM + "SELECT id FROM closure", (self.branch_row(branch),)).fetchall()
-            downstream = [found for found in (self.branch_key(row) for (row,) in rows) if found.repo not in doomed]
+            rows = downstream_rows(self.db, self.branch_row(branch))
+            downstream = [found for found in map(self.branch_key, rows) if found.repo not in doomed]
             if downstream:
                 listed = ", ".join(map(str, downstream))
                 raise InvalidError(

@@ -70,7 +70,7 @@ class Upload:
 
 
 class Content:
-    """One file's content while it grows: full chunks are in the pack, what is behind the last cut is in memory or, after a flush, there too."""
+    """One file's content while it grows: full chunks are in the pack, what is behind the last cut is in memory until it is flushed."""
 
     __slots__ = ("_chunks", "_flushed", "_tail", "_writer", "size")
 

@@ -2,7 +2,7 @@
 
 import re
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from minipachd.errors import (
     BranchNotFoundError,
@@ -14,7 +14,7 @@ from minipachd.errors import (
 )
 from minipachd.pfs.filetree import FileTree
 from minipachd.pfs.names import FILESET_REPO, is_id
-from minipachd.pfs.schema import BRANCH_KEYS, COMMIT_COLUMNS, DOWNSTREAM, UPSTREAM, commit_of, decode_trigger
+from minipachd.pfs.schema import BRANCH_KEYS, COMMIT_COLUMNS, commit_of, decode_trigger, downstream_rows, upstream_rows
 from minipachd.pfs.types import (
     Branch,
     BranchKey,
@@ -36,6 +36,11 @@ _ANCESTORS = """
     WITH RECURSIVE chain (id, parent, depth) AS (
         SELECT id, parent, 0 FROM commits WHERE id = ?
         UNION ALL SELECT c.id, c.parent, depth + 1 FROM commits c JOIN chain ON c.id = chain.parent)
+    SELECT id FROM chain ORDER BY depth
+"""
+_COMMIT_SETS = "SELECT set_id FROM commits GROUP BY set_id ORDER BY max(id) DESC"
+_COMMIT_SETS_OF_PROJECT = """
+    SELECT set_id FROM commits c JOIN repos r ON r.id = c.repo GROUP BY set_id HAVING sum(r.project = ?) > 0 ORDER BY max(c.id) DESC
 """
 
 
@@ -80,12 +85,9 @@ class View:
 
     def repo_size(self, key: RepoKey) -> int:
         """Bytes of the newest finished commit on ``master``; 0 without one."""
-        row = self.db.execute(
-            _ANCESTORS.replace("id = ?", "id = (SELECT head FROM branches WHERE repo = ? AND name = 'master')")
-            + "SELECT c.size FROM chain JOIN commits c ON c.id = chain.id WHERE c.finished_ns IS NOT NULL ORDER BY depth LIMIT 1",
-            (self.repo_row(key),),
-        ).fetchone()
-        return int(row[0]) if row else 0
+        branch = self.find_branch(BranchKey(key, "master"))
+        head = None if branch is None else self.head_row_of(branch)
+        return next((commit.size for commit in self._ancestors(head) if commit.finished), 0)
 
     # Branches
 
@@ -99,9 +101,11 @@ class View:
         return Branch(
             key=key,
             head=CommitKey(key.repo, head, head_branch),
-            direct_provenance=self._branch_keys(" JOIN branch_provenance v ON v.upstream = b.id WHERE v.branch = ?", row_id),
-            provenance=self._branch_keys(" JOIN closure ON closure.id = b.id", row_id, UPSTREAM),
-            subvenance=self._branch_keys(" JOIN closure ON closure.id = b.id", row_id, DOWNSTREAM),
+            direct_provenance=self._branch_keys(
+                found for (found,) in self.db.execute("SELECT upstream FROM branch_provenance WHERE branch = ?", (row_id,))
+            ),
+            provenance=self._branch_keys(upstream_rows(self.db, row_id)),
+            subvenance=self._branch_keys(downstream_rows(self.db, row_id)),
             trigger=decode_trigger(trigger),
             created_ns=created_ns,
         )
@@ -169,12 +173,10 @@ class View:
         :raises RepoNotFoundError: There is no such repo.
         """
         if newest is not None:
-            end = None if oldest is None else self.commit_row(oldest.key)
-            rows = self.db.execute(_ANCESTORS + "SELECT id FROM chain ORDER BY depth", (self.commit_row(newest.key),)).fetchall()
-            for (row,) in rows:
-                if row == end:
+            for commit in self._ancestors(self.commit_row(newest.key)):
+                if oldest is not None and commit.key == oldest.key:
                     return
-                yield self.commit_at(row)
+                yield commit
             return
         where, values = ("", ()) if repo is None else (" WHERE c.repo = ?", (self.repo_row(repo),))
         for row in self.db.execute(COMMIT_COLUMNS + where + f" ORDER BY c.id {'' if reverse else 'DESC'}", values).fetchall():
@@ -187,11 +189,10 @@ class View:
 
     def base(self, key: CommitKey) -> Commit | None:
         """The nearest ancestor without an error: the one whose content this commit began with."""
-        row = self.db.execute(
-            _ANCESTORS + "SELECT c.id FROM chain JOIN commits c ON c.id = chain.id WHERE depth > 0 AND c.error = '' ORDER BY depth LIMIT 1",
-            (self.commit_row(key),),
-        ).fetchone()
-        return None if row is None else self.commit_at(row[0])
+        parent = self.commit(key).parent
+        if parent is None:
+            return None
+        return next((commit for commit in self._ancestors(self.commit_row(parent)) if not commit.error), None)
 
     def is_ready(self, commit: Commit) -> bool:
         """Whether everything that this commit is made from has been finished."""
@@ -215,11 +216,7 @@ class View:
 
         :param project: Only sets with a commit in this project.
         """
-        having = " HAVING sum(r.project = ?) > 0" if project else ""
-        rows = self.db.execute(
-            f"SELECT set_id FROM commits c JOIN repos r ON r.id = c.repo GROUP BY set_id{having} ORDER BY max(c.id) DESC",  # noqa: S608 - a constant
-            (project,) if project else (),
-        )
+        rows = self.db.execute(_COMMIT_SETS_OF_PROJECT, (project,)) if project else self.db.execute(_COMMIT_SETS)
         return [CommitSetId(row[0]) for row in rows]
 
     # Files
@@ -287,9 +284,8 @@ class View:
         branches = self.db.execute("SELECT name FROM branches WHERE repo = ? ORDER BY name", (row,))
         return Repo(key, description, created_ns, tuple(name for (name,) in branches))
 
-    def _branch_keys(self, where: str, row: int, closure: str = "") -> tuple[BranchKey, ...]:
-        rows = self.db.execute(closure + BRANCH_KEYS + where + " ORDER BY r.project, r.name, r.type, b.name", (row,))
-        return tuple(BranchKey(RepoKey(project, name, kind), branch) for project, name, kind, branch in rows)
+    def _branch_keys(self, rows: Iterable[int]) -> tuple[BranchKey, ...]:
+        return tuple(sorted(map(self.branch_key, rows)))
 
     def _head_row(self, key: BranchKey) -> int:
         row = self.head_row_of(self.branch_row(key))
@@ -311,8 +307,14 @@ class View:
         ).fetchone()
         return None if row is None else int(row[0])
 
+    def _ancestors(self, row: int | None) -> Iterator[Commit]:
+        """A commit, its parent, and so on."""
+        while row is not None:
+            yield self.commit_at(row)
+            (row,) = self.db.execute("SELECT parent FROM commits WHERE id = ?", (row,)).fetchone()
+
     def _ancestor(self, row: int, suffix: str, reference: CommitReference) -> int:
-        chain = [found for (found,) in self.db.execute(_ANCESTORS + "SELECT id FROM chain ORDER BY depth", (row,))]
+        chain = [found for (found,) in self.db.execute(_ANCESTORS, (row,))]
         if _PARENTS.fullmatch(suffix):
             at = sum(int(digits or 1) for digits in re.findall(r"[~^]([0-9]*)", suffix))
         elif from_root := _FROM_ROOT.fullmatch(suffix):

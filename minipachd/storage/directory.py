@@ -63,7 +63,7 @@ class DataDirectory:
         except BlockingIOError:
             holder = os.pread(self._lock_fd, 32, 0).decode(errors="replace").strip() or "unknown"
             raise DataDirError(
-                f"data directory {self.root} is in use by another minipachd (process {holder}); stop it, or give another directory with --data"
+                f"data directory {self.root} is in use by another minipachd (process {holder}); stop it, or give another one with --data"
             ) from None
         os.truncate(self._lock_fd, 0)
         os.pwrite(self._lock_fd, f"{os.getpid()}\n".encode(), 0)
