@@ -1,0 +1,141 @@
+"""From the ids of Airflow connections to clients: the only module here that reads connections.
+
+What tests replace, they replace by configuration: the extra ``gke_endpoint`` of the Google connection (a plaintext gRPC server on a
+loopback address instead of Google's), the variable ``STORAGE_EMULATOR_HOST`` that Google's own storage client reads, the address of the
+cluster in a kubeconfig or in the cluster's description, and the Pachyderm connection's host.
+"""
+
+import ipaddress
+import json
+from functools import cached_property
+from typing import Any, Final
+
+from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
+from airflow.providers.google.cloud.hooks.gcs import GCSHook
+from airflow.providers.google.cloud.hooks.kubernetes_engine import GKEHook, GKEKubernetesHook
+from airflow.sdk import BaseHook
+
+from airflow_pachyderm.hooks.pachyderm import PachydermHook
+from dags.provisioning.cluster import describe
+from dags.provisioning.errors import StackInvalidError, StepFailedError
+from dags.provisioning.google_errors import translated
+from dags.provisioning.kube import Kube
+from dags.provisioning.stack import Cluster, Stack
+
+ENDPOINT_EXTRA: Final = "gke_endpoint"
+
+
+class Clients:
+    """The clients for one stack, each made when it is first needed."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+
+    @cached_property
+    def storage(self) -> Any:
+        """A ``google.cloud.storage.Client``."""
+        return GCSHook(gcp_conn_id=self.stack.connections.google).get_conn()
+
+    @cached_property
+    def clusters(self) -> Any:
+        """A ``google.cloud.container_v1.ClusterManagerClient``."""
+        hook = GKEHook(gcp_conn_id=self.stack.connections.google)
+        endpoint = BaseHook.get_connection(self.stack.connections.google).extra_dejson.get(ENDPOINT_EXTRA)
+        return _loopback_cluster_manager(str(endpoint)) if endpoint else hook.get_cluster_manager_client()
+
+    @cached_property
+    def kube(self) -> Kube:
+        """The cluster's API.
+
+        :raises StepFailedError: There is no such cluster.
+        """
+        wanted = self.stack.cluster
+        if wanted is None:
+            return Kube(KubernetesHook(conn_id=self.stack.connections.kubernetes).get_conn())
+        found = describe(self.clusters, self.stack, wanted)
+        if found is None or not found.endpoint:
+            raise StepFailedError(f"Cluster {wanted.name} in {wanted.location} has no address yet: run provision_stack first")
+        hook = GKEKubernetesHook(
+            gcp_conn_id=self.stack.connections.google,
+            cluster_url=f"https://{found.endpoint}",
+            ssl_ca_cert=found.master_auth.cluster_ca_certificate,
+        )
+        with translated(f"log in to cluster {wanted.name}", permission="roles/container.admin on the project"):
+            return Kube(hook.get_conn())
+
+    @cached_property
+    def pachyderm(self) -> PachydermHook:
+        """Pachyderm, at the address in its connection."""
+        return PachydermHook(self.stack.connections.pachyderm)
+
+    def cluster_exists(self) -> bool:
+        """Whether there is a cluster to talk to; one that was there before always is."""
+        wanted: Cluster | None = self.stack.cluster
+        if wanted is None:
+            return True
+        found = describe(self.clusters, self.stack, wanted)
+        return found is not None and bool(found.endpoint)
+
+    def sendgrid_key(self) -> str | None:
+        """SendGrid's API key, the password of its connection.
+
+        :raises StackInvalidError: The connection has none.
+        """
+        conn_id = self.stack.connections.sendgrid
+        if conn_id is None:
+            return None
+        key = BaseHook.get_connection(conn_id).password
+        if not key:
+            raise StackInvalidError(
+                f"Connection {conn_id} has no password: put SendGrid's API key there, or leave sendgrid_conn_id empty for no mail"
+            )
+        return str(key)
+
+    def storage_key(self) -> str | None:
+        """The JSON key with which Pachyderm reaches the bucket; None where its node's or workload's identity serves.
+
+        :raises StackInvalidError: The connection has no key.
+        """
+        conn_id = self.stack.connections.storage_key
+        if conn_id is None:
+            return None
+        key = BaseHook.get_connection(conn_id).extra_dejson.get("keyfile_dict")
+        if not key:
+            raise StackInvalidError(f"Connection {conn_id} has no key: put a service account's JSON key into its field Keyfile JSON")
+        return key if isinstance(key, str) else json.dumps(key)
+
+    def chart_archive(self) -> bytes | None:
+        """The chart's archive from its bucket; None when Helm pulls it from a repository or a registry.
+
+        :raises StackInvalidError: It is not there.
+        """
+        from google.api_core.exceptions import NotFound
+
+        chart = self.stack.release.chart
+        if not chart.startswith("gs://"):
+            return None
+        bucket, _, name = chart.removeprefix("gs://").partition("/")
+        try:
+            with translated(f"read the chart {chart}", permission="roles/storage.objectViewer on its bucket"):
+                archive: bytes = self.storage.bucket(bucket).blob(name).download_as_bytes()
+        except NotFound as exc:
+            raise StackInvalidError(f"There is no chart at {chart}: put the archive there, or correct the Param chart") from exc
+        return archive
+
+
+def _loopback_cluster_manager(endpoint: str) -> Any:
+    import grpc
+    from google.cloud.container_v1 import ClusterManagerClient
+    from google.cloud.container_v1.services.cluster_manager.transports import ClusterManagerGrpcTransport
+
+    host = endpoint.rpartition(":")[0]
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:  # no credentials go over it, but nobody should be able to answer in Google's place
+        raise StackInvalidError(
+            f"{ENDPOINT_EXTRA} of the Google connection is {endpoint!r}: only a loopback address, for tests, can replace Google's API"
+        )
+    channel = grpc.insecure_channel(endpoint, options=[("grpc.enable_http_proxy", 0)])
+    return ClusterManagerClient(transport=ClusterManagerGrpcTransport(channel=channel))

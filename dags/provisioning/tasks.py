@@ -1,0 +1,100 @@
+"""What the DAGs' own small tasks do: plan, summary, check, teardown's beginning and end."""
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from dags.provisioning import cost, params, report
+from dags.provisioning.clients import Clients
+from dags.provisioning.cluster import describe
+from dags.provisioning.errors import ProvisionError, StackInvalidError, UnhealthyError
+from dags.provisioning.stack import Connections, Release, Stack, Target, run_label
+
+log = logging.getLogger(__name__)
+
+
+def plan_stack(given: Mapping[str, Any], *, run_id: str) -> dict[str, Any]:
+    """Check the Params, print the cost, and remember the stack.
+
+    :raises AirflowFailException: Names every Param that cannot work.
+    """
+    try:
+        stack = Stack.from_params(given, run_id=run_id)
+    except StackInvalidError as exc:
+        raise AirflowFailException(str(exc)) from exc
+    log.info("%s", cost.estimate(stack, node_price=given.get("node_price")))
+    params.record_stack(stack.to_dict())
+    return stack.to_dict()
+
+
+def print_summary(stack: Mapping[str, Any]) -> None:
+    """Print addresses and how to open the dashboard."""
+    log.info("%s", report.summary(Clients(Stack.from_dict(stack))))
+
+
+def check_stack(*, pachyderm_conn_id: str) -> None:
+    """Print the report on the recorded stack; on a machine without one, on Pachyderm alone.
+
+    :raises UnhealthyError: Something is wrong.
+    """
+    recorded = params.recorded_stack()
+    if recorded:
+        stack = Stack.from_dict(recorded)
+    else:
+        log.info("No stack is recorded (provision_stack has not run here): only Pachyderm is looked at")
+        connections = Connections(pachyderm=pachyderm_conn_id)
+        stack = Stack(target=Target.EXISTING, release=Release(chart="", version=""), run="", connections=connections)
+    found = report.check(Clients(stack), with_cluster=recorded is not None)
+    log.info("%s", found)
+    if found.problems:
+        raise UnhealthyError(found.problems)
+
+
+def begin_teardown(*, confirm: str | None, run_id: str) -> dict[str, Any]:
+    """Find the recorded stack, and say how long it ran.
+
+    :param confirm: Must repeat the stack's name.
+    :raises AirflowFailException: It does not, or nothing is recorded.
+    """
+    recorded = params.recorded_stack()
+    if recorded is None:
+        raise AirflowFailException(
+            f"No stack is recorded in the Variable {params.STACK_VARIABLE}: nothing was provisioned here, or it is removed"
+        )
+    stack = Stack.from_dict(recorded)
+    if confirm != stack.name:
+        raise AirflowFailException(f"Nothing was removed: to remove stack {stack.name}, repeat its name in the Param confirm")
+    log.info("Removing stack %s (run %s)", stack.name, run_label(run_id))
+    try:
+        log.info("%s", _age(stack))
+    except ProvisionError as exc:
+        log.warning("How long it ran is not known: %s", exc)
+    return stack.to_dict()
+
+
+def end_teardown(stack: Mapping[str, Any], changes: Mapping[str, str]) -> None:
+    """Say what was removed and what was kept, and forget the stack when nothing of it is left.
+
+    :param changes: What each step said, by the step.
+    """
+    for step, change in changes.items():
+        log.info("%s: %s", step, change)
+    kept = [step for step, change in changes.items() if change == "kept" and step != "cluster"]
+    if "bucket" in kept:
+        log.info("Kept the bucket %s. It is billed for what it holds", (stack.get("bucket") or {}).get("name"))
+        return  # still recorded: a later teardown, with confirm_bucket, finds it
+    params.record_stack(None)
+    log.info("Nothing of stack %s is left%s", stack["name"], f" but {', '.join(kept)}" if kept else "")
+
+
+def _age(stack: Stack) -> str:
+    if stack.cluster is None:
+        return "The cluster was there before this stack, and stays"
+    found = describe(Clients(stack).clusters, stack, stack.cluster)
+    if found is None:
+        return f"Cluster {stack.cluster.name} is not there"
+    ran = cost.ran_for(found.create_time, now=datetime.now(UTC), per_hour=cost.estimate(stack).per_hour)
+    return f"Cluster {stack.cluster.name} {ran}"

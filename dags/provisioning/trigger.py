@@ -1,0 +1,103 @@
+"""Waiting for a step in the triggerer, where no worker slot is held."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
+
+
+class StepTrigger(BaseTrigger):
+    """Calls a step until it is done, in a thread, and fires once: ``{"end": "done" | "failed" | "timeout", "change": …, "message": …}``.
+
+    It may be interrupted at any moment and started again, since a step begins by looking.
+
+    :param step: Its name in :data:`dags.provisioning.steps.STEPS`.
+    :param stack: :meth:`dags.provisioning.stack.Stack.to_dict`.
+    :param run: Label of the DAG run.
+    :param progress: Of the first call, which the worker made.
+    :param options: Further fields of :class:`dags.provisioning.steps.Request`.
+    :param deadline: Seconds since the Unix epoch.
+    :param poll_interval: Seconds between two calls.
+    :param undo: A step that is called once when a user kills or clears the waiting task.
+    """
+
+    def __init__(
+        self,
+        *,
+        step: str,
+        stack: dict[str, Any],
+        run: str,
+        progress: dict[str, str],
+        options: dict[str, Any],
+        deadline: float,
+        poll_interval: float,
+        undo: str | None = None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's triggers are not typed
+        self.step, self.stack, self.run_label, self.progress, self.options = step, stack, run, progress, options
+        self.deadline, self.poll_interval, self.undo = deadline, poll_interval, undo
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """What the triggerer needs to make this trigger again."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "step": self.step,
+                "stack": self.stack,
+                "run": self.run_label,
+                "progress": self.progress,
+                "options": self.options,
+                "deadline": self.deadline,
+                "poll_interval": self.poll_interval,
+                "undo": self.undo,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Call the step until it is done, it failed, or the deadline is past."""
+        yield TriggerEvent(await self._wait())  # type: ignore[no-untyped-call]  # as above
+
+    async def on_kill(self) -> None:
+        """A user marked the task or cleared it: undo what this run began. (``cleanup`` would also run when the triggerer restarts.)"""
+        if self.undo is None:
+            return
+        from dags.provisioning.errors import ProvisionError
+        from dags.provisioning.runner import call
+
+        try:
+            outcome = await sync_to_async(call, thread_sensitive=False)(
+                self.undo, self.stack, run=self.run_label, progress={}, options={"only_run": True}
+            )
+        except ProvisionError as exc:
+            self.log.warning("Killed while %s was under way, and it cannot be undone: %s. Run teardown_stack", self.step, exc)
+        else:
+            self.log.info("Killed while %s was under way. Undoing it: %s", self.step, outcome.message)
+
+    async def _wait(self) -> dict[str, str]:
+        from dags.provisioning.errors import ProvisionError, TransientError
+        from dags.provisioning.outcome import Done
+        from dags.provisioning.runner import call
+
+        progress, message = self.progress, ""
+        while True:
+            try:
+                outcome = await sync_to_async(call, thread_sensitive=False)(
+                    self.step, self.stack, run=self.run_label, progress=progress, options=self.options
+                )
+            except TransientError as exc:
+                now = str(exc)
+            except ProvisionError as exc:
+                return {"end": "failed", "message": str(exc)}
+            else:
+                if isinstance(outcome, Done):
+                    return {"end": "done", "change": outcome.change.value, "message": outcome.message}
+                progress, now = outcome.progress, outcome.message
+            if now != message:
+                self.log.info("%s", now)
+                message = now
+            if time.time() >= self.deadline:
+                return {"end": "timeout", "message": message}
+            await asyncio.sleep(self.poll_interval)

@@ -1,0 +1,158 @@
+"""What runs in the stack's namespace, and what would outlive it: workloads, volumes, load balancers."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from dags.provisioning import manifests
+from dags.provisioning.errors import DifferentError
+from dags.provisioning.kube import MANAGED_BY_LABEL, Kube, Manifest
+from dags.provisioning.outcome import Change, Done, Outcome, Pending
+from dags.provisioning.stack import OWNER, RUN_LABEL, STACK_LABEL, Stack
+
+_WORKLOADS: Final = ("Deployment", "StatefulSet")
+
+
+def ensure_base(kube: Kube, stack: Stack, *, sendgrid_key: str | None, sendgrid_secret: tuple[str, str]) -> Outcome:
+    """Make namespace, installer account, rights, restricted load balancer and mail secret be there.
+
+    :param sendgrid_secret: Name of the Secret, and the key in it, from which threat-detect takes SendGrid's key.
+    :raises DifferentError: One of them exists and is not ours.
+    """
+    wanted = manifests.base(stack)
+    if sendgrid_key:
+        name, key = sendgrid_secret
+        wanted.append(manifests.secret(stack, name, {key: sendgrid_key}))
+    namespace = kube.get("v1", "Namespace", stack.namespace)
+    if namespace is not None:
+        _refuse_foreign(namespace, stack)
+        # The first run's label stays: it says who may remove the namespace when a run fails.
+        wanted[0]["metadata"]["labels"][RUN_LABEL] = namespace["metadata"]["labels"].get(RUN_LABEL, stack.run)
+    changes = [(manifest, kube.ensure(manifest)) for manifest in wanted]
+    changed = [
+        f"{change.value} {manifest['kind']} {manifest['metadata']['name']}" for manifest, change in changes if change is not Change.FOUND
+    ]
+    if not changed:
+        return Done(change=Change.FOUND, message=f"Namespace {stack.namespace} is as wanted: {len(wanted)} objects")
+    return Done(
+        change=Change.CREATED if namespace is None else Change.UPDATED, message=f"In namespace {stack.namespace}: {', '.join(changed)}"
+    )
+
+
+def workloads_ready(kube: Kube, stack: Stack) -> Outcome:
+    """Wait until every Deployment and StatefulSet of the namespace has all its pods ready."""
+    missing = {"pachd", *(["console"] if stack.release.console else [])}
+    waiting = []
+    count = 0
+    for workload in workloads(kube, stack):
+        name, count = workload["metadata"]["name"], count + 1
+        missing.discard(name)
+        ready, wanted = replicas(workload)
+        if ready < wanted:
+            waiting.append(f"{name} {ready}/{wanted}")
+    if missing:
+        waiting += [f"{name} is not there" for name in sorted(missing)]
+    if not waiting:
+        return Done(change=Change.FOUND, message=f"All pods of {count} workloads in namespace {stack.namespace} are ready")
+    troubles = list(pod_troubles(kube, stack))
+    return Pending(message=f"Pods are not ready: {', '.join(waiting)}{'; ' if troubles else ''}{'; '.join(troubles)}")
+
+
+def remove_volumes(kube: Kube, stack: Stack) -> Outcome:
+    """Delete load balancers, then volumes, and wait until both are gone, since each is billed and survives its cluster."""
+    namespace = kube.get("v1", "Namespace", stack.namespace)
+    if namespace is None:
+        return Done(change=Change.ABSENT, message=f"Namespace {stack.namespace} is not there, nor are its volumes")
+    _refuse_foreign(namespace, stack)
+    waiting = []
+    for service in kube.objects("v1", "Service", namespace=stack.namespace):
+        if service["spec"].get("type") == "LoadBalancer":
+            _delete(kube, service)
+            waiting.append(f"load balancer {service['metadata']['name']}")
+    for claim in kube.objects("v1", "PersistentVolumeClaim", namespace=stack.namespace):
+        _delete(kube, claim)
+        waiting.append(f"volume claim {claim['metadata']['name']}")
+    volumes, kept = _volumes(kube, stack)
+    waiting += volumes
+    if waiting:
+        return Pending(message=f"Waiting until these are gone: {', '.join(waiting)}")
+    if kept:
+        return Done(
+            change=Change.KEPT,
+            message=f"Kept {', '.join(kept)}: their reclaim policy is Retain; delete their disks by hand, they are billed",
+        )
+    return Done(change=Change.REMOVED, message=f"No volume and no load balancer of namespace {stack.namespace} is left")
+
+
+def remove_namespace(kube: Kube, stack: Stack, *, only_run: str | None = None) -> Outcome:
+    """Delete the namespace with all in it, and wait until it is gone.
+
+    :param only_run: Delete it only if it was created by the run with this label.
+    :raises DifferentError: It is not this stack's.
+    """
+    namespace = kube.get("v1", "Namespace", stack.namespace)
+    if namespace is None:
+        volumes, _ = _volumes(kube, stack)  # deleted with their claims, by the cloud, a little later; the cluster has to live that long
+        if volumes:
+            return Pending(message=f"Waiting until these are gone: {', '.join(volumes)}")
+        return Done(change=Change.REMOVED, message=f"Namespace {stack.namespace} is gone, and its volumes too")
+    if only_run is not None and namespace["metadata"].get("labels", {}).get(RUN_LABEL) != only_run:
+        return Done(change=Change.KEPT, message=f"Kept namespace {stack.namespace}: an earlier run created it")
+    _refuse_foreign(namespace, stack)
+    _delete(kube, namespace)
+    return Pending(message=f"Namespace {stack.namespace} is being deleted")
+
+
+def replicas(workload: Manifest) -> tuple[int, int]:
+    """Pods that are ready with the current specification, and pods wanted."""
+    wanted = int(workload["spec"].get("replicas", 1))
+    status = workload.get("status", {})
+    if status.get("observedGeneration", 0) < workload["metadata"].get("generation", 0):
+        return 0, wanted  # the controller has not seen the last change
+    return min(int(status.get("readyReplicas", 0)), int(status.get("updatedReplicas", 0))), wanted
+
+
+def pod_troubles(kube: Kube, stack: Stack) -> Iterator[str]:
+    """Why pods do not run: unschedulable, no image, crashing."""
+    for pod in kube.objects("v1", "Pod", namespace=stack.namespace):
+        name, status = pod["metadata"]["name"], pod.get("status", {})
+        for condition in status.get("conditions") or []:
+            if condition["type"] == "PodScheduled" and condition["status"] == "False":
+                yield f"pod {name} cannot be scheduled: {condition.get('message', 'no reason given')}"
+        for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
+            reason = container.get("state", {}).get("waiting", {}).get("reason")
+            if reason not in (None, "ContainerCreating", "PodInitializing"):
+                yield f"pod {name}: {container['name']} is {reason} after {container.get('restartCount', 0)} restarts"
+
+
+def workloads(kube: Kube, stack: Stack) -> Iterator[Manifest]:
+    """Deployments and StatefulSets of the namespace."""
+    for kind in _WORKLOADS:
+        yield from kube.objects("apps/v1", kind, namespace=stack.namespace)
+
+
+def _volumes(kube: Kube, stack: Stack) -> tuple[list[str], list[str]]:
+    """Volumes of the namespace that go with their claims, and those that are kept."""
+    going: list[str] = []
+    kept: list[str] = []
+    for volume in kube.objects("v1", "PersistentVolume"):
+        if volume["spec"].get("claimRef", {}).get("namespace") == stack.namespace:
+            retained = volume["spec"].get("persistentVolumeReclaimPolicy") == "Retain"
+            (kept if retained else going).append(f"volume {volume['metadata']['name']}")
+    return going, kept
+
+
+def _delete(kube: Kube, manifest: Manifest) -> None:
+    metadata = manifest["metadata"]
+    if not metadata.get("deletionTimestamp"):
+        kube.delete(manifest["apiVersion"], manifest["kind"], metadata["name"], namespace=metadata.get("namespace"))
+
+
+def _refuse_foreign(namespace: Manifest, stack: Stack) -> None:
+    labels = namespace["metadata"].get("labels", {})
+    if labels.get(MANAGED_BY_LABEL) != OWNER:
+        difference = f"it has no label {MANAGED_BY_LABEL}={OWNER}, so it is not Tuskwatch's"
+    elif labels.get(STACK_LABEL) != stack.name:
+        difference = f"it belongs to the stack {labels.get(STACK_LABEL)}, not to {stack.name}"
+    else:
+        return
+    raise DifferentError(f"namespace {stack.namespace}", [difference], "choose another namespace")
