@@ -9,8 +9,9 @@ from typing import Any
 
 from airflow.sdk import Param, chain, cross_downstream, dag, get_current_context, task
 
+from airflow_pachyderm.operators.file import PachydermPutFileOperator
 from airflow_pachyderm.operators.pipeline import PachydermCreatePipelineOperator
-from airflow_pachyderm.operators.repo import PachydermCreateRepoOperator, PachydermPutFileOperator
+from airflow_pachyderm.operators.repo import PachydermCreateRepoOperator
 from dags import settings
 
 

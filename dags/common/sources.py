@@ -26,6 +26,6 @@ def bootstrap_sources(settings: Settings, *, model: str | None, rules: str | Non
         if not filesystem.isfile(path):
             kind = what if what in ("model", "rules") else f"spec of pipeline {what}"
             raise PachydermSourceError(
-                f"The {kind} is to come from {url}, which is no file that this worker can read; correct the path", url=url
+                f"The {kind} should come from {url}, which is no file that this worker can read; correct the path", url=url
             )
     return urls

@@ -52,4 +52,13 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": [{"integration-name": integration, "python-modules": ["airflow_pachyderm.hooks.pachyderm"]}],
+        "operators": [{"integration-name": integration, "python-modules": _modules("operators", "file", "pipeline", "push", "repo")}],
+        "sensors": [{"integration-name": integration, "python-modules": _modules("sensors", "commit", "job", "pipeline")}],
+        "triggers": [{"integration-name": integration, "python-modules": _modules("triggers", "commit_set", "condition")}],
+        "extra-links": ["airflow_pachyderm.links.PachydermCommitLink"],
+        "plugins": [{"name": "pachyderm_dashboard", "plugin-class": "airflow_pachyderm.dashboard.plugin.PachydermDashboardPlugin"}],
     }
+
+
+def _modules(package: str, *names: str) -> list[str]:
+    return [f"{__name__}.{package}.{name}" for name in names]

@@ -39,6 +39,33 @@ class SourceFile:
     size_bytes: int | None = None
 
 
+@dataclass(frozen=True)
+class Batch:
+    """What one commit changes.
+
+    :ivar files: To put; each replaces the file of its path.
+    :ivar deletes: Paths to delete first; a trailing slash means a directory with all that is in it.
+    :ivar server_side: The server fetches the files' URLs itself: nothing passes through this process.
+    """
+
+    files: Sequence[SourceFile] = ()
+    deletes: Sequence[str] = ()
+    server_side: bool = False
+
+    def __str__(self) -> str:
+        return f"{len(self.files)} files" + (f", {len(self.deletes)} deletions" if self.deletes else "")
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits that tell one batch from another: over paths, URLs and sizes, not over contents."""
+        hasher = hashlib.sha256()
+        for path in self.deletes:
+            hasher.update(json.dumps([path]).encode() + b"\n")
+        for file in self.files:
+            hasher.update(json.dumps([file.path, file.url, file.size_bytes]).encode() + b"\n")
+        return hasher.hexdigest()[:16]
+
+
 @dataclass
 class Block:
     """A piece of a file, up to :data:`BLOCK_BYTES`. A file's first one may be empty."""
@@ -198,14 +225,6 @@ def read_manifest_lines(url: str) -> Iterator[SourceFile]:
                 yield SourceFile(*json.loads(line))
     except (OSError, ValueError, TypeError) as exc:
         raise PachydermSourceError(f"Cannot read manifest {url}: {exc}; clear the task that wrote it", url=url) from exc
-
-
-def digest(files: Iterable[SourceFile]) -> str:
-    """16 hex digits that tell one batch from another: over paths, URLs and sizes, not over contents."""
-    hasher = hashlib.sha256()
-    for file in files:
-        hasher.update(json.dumps([file.path, file.url, file.size_bytes]).encode() + b"\n")
-    return hasher.hexdigest()[:16]
 
 
 # Reading

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from airflow_pachyderm.exceptions import PachydermInvalidError, PachydermSourceError
 from airflow_pachyderm.files import (
     BLOCK_BYTES,
+    Batch,
     SourceFile,
-    digest,
     files_from,
     list_folder,
     read_ahead,
@@ -157,11 +157,14 @@ def test_a_damaged_manifest_says_what_to_do(tmp_path: Path, content: str) -> Non
 def test_a_digest_tells_batches_apart() -> None:
     one = SourceFile("/a", "file:///a", 3)
 
-    assert digest([one]) == digest([SourceFile("/a", "file:///a", 3)])
-    assert (
-        len({digest([one]), digest([SourceFile("/a", "file:///a", 4)]), digest([SourceFile("/b", "file:///a", 3)]), digest([one, one])})
-        == 4
-    )
+    others = [
+        Batch([SourceFile("/a", "file:///a", 4)]),
+        Batch([SourceFile("/b", "file:///a", 3)]),
+        Batch([one, one]),
+        Batch(deletes=["/a"]),
+    ]
+    assert Batch([one]).digest == Batch([SourceFile("/a", "file:///a", 3)]).digest
+    assert len({batch.digest for batch in [Batch([one]), *others]}) == 5
 
 
 def read(files: list[SourceFile]) -> dict[str, bytes]:

@@ -58,7 +58,7 @@ _BY_TEXT: Final[tuple[tuple[re.Pattern[str], type[PachydermError]], ...]] = (
 class RetryPolicy:
     """How long a call that meets transient errors is repeated.
 
-    :ivar deadline_seconds: From the first try to the last one's start.
+    :ivar deadline_seconds: From the first failure to the last try's start; a first try may take as long as it needs.
     :ivar first_pause_seconds: Pause after the first try. Each later one is twice as long, up to ``max_pause_seconds``.
     """
 
@@ -109,14 +109,14 @@ def remote(action: str) -> Callable[[Callable[Concatenate[Any, _P], _R]], Callab
 
         @functools.wraps(method)
         def call(self: Any, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-            give_up = time.monotonic() + self.retry.deadline_seconds
-            tries = 0
+            give_up, tries = 0.0, 0
             while True:
                 tries += 1
                 try:
                     return method(self, *args, **kwargs)
                 except grpc.RpcError as exc:
                     pause = self.retry.pause(tries)
+                    give_up = give_up or time.monotonic() + self.retry.deadline_seconds
                     bound = signature.bind(self, *args, **kwargs)
                     bound.apply_defaults()
                     told = action.format(**bound.arguments)

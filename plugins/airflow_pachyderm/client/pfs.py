@@ -169,6 +169,16 @@ class PfsClient:
             raise
         return True
 
+    @remote("wait for commit {commit_set} of {repo}")
+    def wait_commit(self, repo: str, commit_set: str, *, timeout: float) -> Commit:
+        """Return when a commit is finished.
+
+        :param timeout: Seconds.
+        :raises PachydermUnavailableError: It is not, after ``timeout``.
+        """
+        request = pfs_pb2.InspectCommitRequest(commit=self._ref(repo, commit_set), wait=pfs_pb2.CommitState.Value("FINISHED"))
+        return _commit(self._call(self.server.stubs.pfs.InspectCommit, request, timeout=timeout))
+
     # Reading
 
     @remote("inspect {repo}@{ref}:{path}")

@@ -1,10 +1,11 @@
 """Pipelines, jobs, datums and logs: the calls of Pachyderm's pipeline system that DAGs need, typed, with deadlines and retries."""
 
+import base64
 import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from airflow_pachyderm.states import JOB_TERMINAL, JobState, PipelineState
 
 log = logging.getLogger(__name__)
 
+SLOW_TIMEOUT_SECONDS: Final = 120.0  # of calls that make or delete repos with all their commits
 # Pachyderm stores a spec with its defaults filled in, so it cannot be compared with a file's; this remembers what the file said.
 SPEC_DIGEST: Final = "airflow-pachyderm/spec-sha256"
 
@@ -90,7 +92,7 @@ class PpsClient:
 
     @remote("create pipeline {pipeline} from {spec_name}")
     def _create_pipeline(self, request: Any, pipeline: str, spec_name: str) -> None:  # noqa: ARG002 - the names are for the message
-        self._call(self.server.stubs.pps.CreatePipeline, request, timeout=120.0)
+        self._call(self.server.stubs.pps.CreatePipeline, request, timeout=SLOW_TIMEOUT_SECONDS)
 
     @remote("inspect pipeline {name}")
     def inspect_pipeline(self, name: str) -> Pipeline | None:
@@ -112,6 +114,53 @@ class PpsClient:
             stopped=info.stopped,
             spec_digest=info.details.metadata.annotations.get(SPEC_DIGEST, ""),
         )
+
+    @remote("delete pipeline {name}")
+    def delete_pipeline(self, name: str, *, force: bool = False, keep_repo: bool = False) -> None:
+        """Delete a pipeline with its jobs and its output repo; one that is not there is no error.
+
+        :param force: Also when other pipelines read its output.
+        :param keep_repo: Keep the output repo and its data.
+        """
+        self._call(
+            self.server.stubs.pps.DeletePipeline,
+            pps_pb2.DeletePipelineRequest(pipeline=self._pipeline(name), force=force, keep_repo=keep_repo),
+            timeout=SLOW_TIMEOUT_SECONDS,
+        )
+
+    @remote("start pipeline {name}")
+    def start_pipeline(self, name: str) -> None:
+        """Let a stopped pipeline work again, beginning with what came meanwhile."""
+        self._call(self.server.stubs.pps.StartPipeline, pps_pb2.StartPipelineRequest(pipeline=self._pipeline(name)))
+
+    @remote("stop pipeline {name}")
+    def stop_pipeline(self, name: str) -> None:
+        """Stop a pipeline: its running jobs are killed, new data waits."""
+        self._call(self.server.stubs.pps.StopPipeline, pps_pb2.StopPipelineRequest(pipeline=self._pipeline(name)))
+
+    @remote("run the cron inputs of pipeline {name}")
+    def run_cron(self, name: str) -> None:
+        """Tick every cron input of a pipeline now. Repeated after a lost answer, it ticks twice."""
+        self._call(self.server.stubs.pps.RunCron, pps_pb2.RunCronRequest(pipeline=self._pipeline(name)))
+
+    # Secrets
+
+    @remote("create secret {name}")
+    def create_secret(self, name: str, data: Mapping[str, str]) -> None:
+        """Create a secret that pipelines can mount, or replace it.
+
+        :param data: Value by key. In no log and no error.
+        """
+        values = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+        document = {"kind": "Secret", "apiVersion": "v1", "metadata": {"name": name}, "type": "Opaque", "data": values}
+        request = pps_pb2.CreateSecretRequest(file=json.dumps(document).encode())
+        try:
+            self._call(self.server.stubs.pps.CreateSecret, request)
+        except grpc.RpcError as exc:
+            if exc.code() is not grpc.StatusCode.ALREADY_EXISTS and "already exists" not in (exc.details() or ""):
+                raise
+            self._call(self.server.stubs.pps.DeleteSecret, pps_pb2.DeleteSecretRequest(secret=pps_pb2.Secret(name=name)))
+            self._call(self.server.stubs.pps.CreateSecret, request)
 
     # Jobs
 

@@ -9,7 +9,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
@@ -20,7 +20,7 @@ from airflow_pachyderm.client.errors import remote
 from airflow_pachyderm.client.pfs import Commit, PfsClient
 from airflow_pachyderm.client.protocol import pfs_pb2
 from airflow_pachyderm.exceptions import PachydermConflictError, PachydermError, PachydermNotFoundError, PachydermUnavailableError
-from airflow_pachyderm.files import SourceFile, digest, read_ahead
+from airflow_pachyderm.files import Batch, SourceFile, read_ahead
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Push:
     :param repo: An existing repo.
     :param branch: Made if it does not exist.
     :param key: Names this push for ever, the same in every try: made of run, task and map index.
-    :param files: The batch. Read again from the start when the stream to the server breaks.
+    :param batch: What to change. Files are read again from the start when the stream to the server breaks.
     :param accept: Whether a finished commit of an earlier try will do; asked once, for the newest.
     :param branch_timeout: Seconds to wait while somebody else has a commit open on the branch.
     """
@@ -64,14 +64,14 @@ class Push:
         repo: str,
         branch: str,
         key: str,
-        files: Sequence[SourceFile],
+        batch: Batch,
         accept: Callable[[str], bool] = lambda _: True,
         branch_timeout: float = 900.0,
     ) -> None:
-        self._pfs, self._repo, self._branch, self._files, self._accept = pfs, repo, branch, files, accept
+        self._pfs, self._repo, self._branch, self._batch, self._accept = pfs, repo, branch, batch, accept
         self._branch_timeout = branch_timeout
         self._prefix = description_prefix(key)
-        self._mark = f"{self._prefix}{digest(files)}]"
+        self._mark = f"{self._prefix}{batch.digest}]"
         self._call: Any = None
         self._stopped = threading.Event()
 
@@ -97,8 +97,10 @@ class Push:
             (commit for commit in self.drop_unfinished() if commit.description.startswith(self._mark) and not commit.error), None
         )
         if earlier and self._accept(earlier.commit_set):
-            log.info("Commit %s of an earlier try holds these %d files: nothing to send", earlier, len(self._files))
-            return PushResult(earlier.commit_set, reused=True, files=len(self._files), size_bytes=0, seconds=time.monotonic() - started)
+            log.info("Commit %s of an earlier try holds these %s: nothing to send", earlier, self._batch)
+            return PushResult(
+                earlier.commit_set, reused=True, files=len(self._batch.files), size_bytes=0, seconds=time.monotonic() - started
+            )
         commit = self._begin()
         log.info("Opened commit %s at %s", commit, self.connection)
         try:
@@ -108,8 +110,8 @@ class Push:
             self._abandon(commit, exc)
             raise
         seconds = time.monotonic() - started
-        log.info("Finished commit %s: %d files, %d bytes in %.1f s", commit, len(self._files), size_bytes, seconds)
-        return PushResult(commit.commit_set, reused=False, files=len(self._files), size_bytes=size_bytes, seconds=seconds)
+        log.info("Finished commit %s: %s, %d bytes in %.1f s", commit, self._batch, size_bytes, seconds)
+        return PushResult(commit.commit_set, reused=False, files=len(self._batch.files), size_bytes=size_bytes, seconds=seconds)
 
     def stop(self) -> None:
         """End :meth:`run` soon, from another thread or a signal handler; it drops its commit and raises."""
@@ -141,7 +143,7 @@ class Push:
         while True:
             tries += 1
             try:
-                return self._pfs.start_commit_once(self._repo, self._branch, f"{self._mark} {len(self._files)} files")
+                return self._pfs.start_commit_once(self._repo, self._branch, f"{self._mark} {self._batch}")
             except grpc.RpcError as exc:
                 if not _PARENT_OPEN.search(exc.details() or ""):
                     raise
@@ -180,7 +182,7 @@ class Push:
             try:
                 call.result(timeout=PROGRESS_SECONDS)
             except grpc.FutureTimeoutError:
-                log.info("Put %d of %d files, %d bytes so far", sender.files, len(self._files), sender.size_bytes)
+                log.info("Put %d of %d files, %d bytes so far", sender.files, len(self._batch.files), sender.size_bytes)
             except grpc.FutureCancelledError as exc:
                 if sender.error:
                     raise sender.error from exc
@@ -190,7 +192,16 @@ class Push:
 
     def _requests(self, commit: Commit) -> Iterator[Any]:
         yield pfs_pb2.ModifyFileRequest(set_commit=self._pfs.commit_message(commit.repo, commit.branch, commit.commit_set))
-        for block in read_ahead(self._files):
+        for path in self._batch.deletes:
+            yield pfs_pb2.ModifyFileRequest(delete_file=pfs_pb2.DeleteFile(path=path))
+        if self._batch.server_side:
+            for file in self._batch.files:
+                yield pfs_pb2.ModifyFileRequest(delete_file=pfs_pb2.DeleteFile(path=file.path))
+                add = pfs_pb2.AddFile(path=file.path)
+                add.url.URL = file.url
+                yield pfs_pb2.ModifyFileRequest(add_file=add)
+            return
+        for block in read_ahead(self._batch.files):
             if block.first:
                 yield pfs_pb2.ModifyFileRequest(delete_file=pfs_pb2.DeleteFile(path=block.file.path))
             add = pfs_pb2.AddFile(path=block.file.path)

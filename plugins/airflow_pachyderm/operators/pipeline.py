@@ -1,7 +1,11 @@
-"""Operators about pipelines."""
+"""Operators about pipelines and the secrets that they mount."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk import BaseHook
+
+from airflow_pachyderm.exceptions import PachydermInvalidError
 from airflow_pachyderm.operators.base import PachydermOperator
 from airflow_pachyderm.specs import load_specs
 
@@ -37,3 +41,109 @@ class PachydermCreatePipelineOperator(PachydermOperator):
             self.log.info("Pipeline %s: %s", name, what)
             done[name] = what
         return done
+
+
+class _OnePipelineOperator(PachydermOperator):
+    """Base of the operators that do one thing to one pipeline.
+
+    :param pipeline: Its name (templated).
+    """
+
+    template_fields = ("pachyderm_conn_id", "pipeline")
+
+    def __init__(self, *, pipeline: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pipeline = pipeline
+
+
+class PachydermDeletePipelineOperator(_OnePipelineOperator):
+    """Delete a pipeline with its jobs and its output repo; one that is not there is no error.
+
+    :param pipeline: Its name (templated).
+    :param force: Also when other pipelines read its output.
+    :param keep_repo: Keep the output repo and its data.
+    :raises PachydermConflictError: Other pipelines read its output, and ``force`` is False.
+    """
+
+    def __init__(self, *, force: bool = False, keep_repo: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.force = force
+        self.keep_repo = keep_repo
+
+    def execute(self, context: "Context") -> None:  # noqa: ARG002 - Airflow's signature
+        """Delete it."""
+        self.hook.pps.delete_pipeline(self.pipeline, force=self.force, keep_repo=self.keep_repo)
+        self.log.info("Pipeline %s is deleted", self.pipeline)
+
+
+class PachydermStartPipelineOperator(_OnePipelineOperator):
+    """Let a stopped pipeline work again, beginning with what came meanwhile.
+
+    :param pipeline: Its name (templated).
+    :raises PachydermNotFoundError: There is none.
+    """
+
+    def execute(self, context: "Context") -> None:  # noqa: ARG002 - Airflow's signature
+        """Start it."""
+        self.hook.pps.start_pipeline(self.pipeline)
+        self.log.info("Pipeline %s is started", self.pipeline)
+
+
+class PachydermStopPipelineOperator(_OnePipelineOperator):
+    """Stop a pipeline: its running jobs are killed, new data waits for the start.
+
+    :param pipeline: Its name (templated).
+    """
+
+    def execute(self, context: "Context") -> None:  # noqa: ARG002 - Airflow's signature
+        """Stop it."""
+        self.hook.pps.stop_pipeline(self.pipeline)
+        self.log.info("Pipeline %s is stopped", self.pipeline)
+
+
+class PachydermRunCronOperator(_OnePipelineOperator):
+    """Tick every cron input of a pipeline now, whatever its schedule.
+
+    :param pipeline: Its name (templated).
+    :raises PachydermInvalidError: It has no cron input.
+    """
+
+    def execute(self, context: "Context") -> None:  # noqa: ARG002 - Airflow's signature
+        """Tick."""
+        self.hook.pps.run_cron(self.pipeline)
+        self.log.info("Ticked the cron inputs of pipeline %s", self.pipeline)
+
+
+class PachydermCreateSecretOperator(PachydermOperator):
+    """Create a secret for pipelines from an Airflow connection, or replace it, so that a key is kept in one place.
+
+    :param secret: Name of the secret (templated).
+    :param source_conn_id: Airflow connection that the values come from (templated).
+    :param fields: Which of its fields goes under which key of the secret: ``{"SENDGRID_API_KEY": "password"}``; ``extra.<name>`` is a
+        field of the extra.
+    :raises PachydermInvalidError: The connection has no such field, or it is empty.
+    """
+
+    template_fields = ("pachyderm_conn_id", "secret", "source_conn_id")
+
+    def __init__(self, *, secret: str, source_conn_id: str, fields: Mapping[str, str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.secret = secret
+        self.source_conn_id = source_conn_id
+        self.fields = dict(fields)
+
+    def execute(self, context: "Context") -> None:  # noqa: ARG002 - Airflow's signature
+        """Read the connection, then create or replace the secret. No value is logged."""
+        conn = BaseHook.get_connection(self.source_conn_id)
+        data = {key: self._field(conn, field) for key, field in self.fields.items()}
+        self.hook.pps.create_secret(self.secret, data)
+        self.log.info("Secret %s has %d keys from connection %s", self.secret, len(data), self.source_conn_id)
+
+    def _field(self, conn: Any, field: str) -> str:
+        extra = field.removeprefix("extra.")
+        value = conn.extra_dejson.get(extra) if extra != field else getattr(conn, field, None)
+        if value is None or value == "" or callable(value):
+            raise PachydermInvalidError(
+                f"Connection {self.source_conn_id} has no value in {field}, which secret {self.secret} needs; fill it in"
+            )
+        return str(value)

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_pachyderm.exceptions import PachydermInvalidError, PachydermSourceError
-from airflow_pachyderm.files import SourceFile, files_from, read_manifest
+from airflow_pachyderm.files import Batch, SourceFile, files_from, read_manifest
+from airflow_pachyderm.links import PachydermCommitLink, commit_url, push_link
 from airflow_pachyderm.operators.base import PachydermWaitingOperator
 from airflow_pachyderm.outcome import CommitSetOutcome, job_summary
 from airflow_pachyderm.states import JOB_FAILED
@@ -42,6 +43,7 @@ class PachydermPushOperator(PachydermWaitingOperator):
     :raises PachydermTimeoutError: Jobs still run after ``wait_timeout``. They go on running.
     """
 
+    operator_extra_links = (PachydermCommitLink(),)
     template_fields = ("pachyderm_conn_id", "repo", "files", "manifest", "branch", "batch_key")
 
     def __init__(
@@ -71,7 +73,7 @@ class PachydermPushOperator(PachydermWaitingOperator):
         from airflow_pachyderm.client.push import Push
 
         started = time.time()
-        batch = self._batch()
+        files = self._files()
         if self.hook.pfs.create_repo(self.repo):
             self.log.info("Created repo %s", self.repo)
         self._push = Push(
@@ -79,7 +81,7 @@ class PachydermPushOperator(PachydermWaitingOperator):
             repo=self.repo,
             branch=self.branch,
             key=self.batch_key or instance_key(context),
-            files=batch,
+            batch=Batch(files),
             accept=self._is_good,
             branch_timeout=self.branch_timeout,
         )
@@ -88,6 +90,7 @@ class PachydermPushOperator(PachydermWaitingOperator):
         # Now: links and reports must work during the wait, and what is only in this object is gone after it.
         context["ti"].xcom_push(key=XCOM_COMMIT, value=result.commit_set)
         context["ti"].xcom_push(key=XCOM_PUSH, value=push)
+        push_link(context["ti"], commit_url(self.hook.connection, self.repo, result.commit_set))
         if not self.wait:
             return _summary(push, {})
         return _summary(push, job_summary(self.wait_for_jobs(result.commit_set).jobs))
@@ -99,7 +102,7 @@ class PachydermPushOperator(PachydermWaitingOperator):
         push = ti.xcom_pull(key=XCOM_PUSH, task_ids=ti.task_id, map_indexes=ti.map_index)
         return _summary(push, job_summary(outcome.jobs))
 
-    def _batch(self) -> list[SourceFile]:
+    def _files(self) -> list[SourceFile]:
         if (self.files is None) == (self.manifest is None):
             raise PachydermInvalidError(f"Task {self.task_id} must be given either files or a manifest, not both or none")
         batch = files_from(self.files) if self.files is not None else read_manifest(str(self.manifest))

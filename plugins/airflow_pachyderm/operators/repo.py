@@ -1,13 +1,9 @@
-"""Operators about repos and the files in them."""
+"""Operators about repos and their commits."""
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_pachyderm.exceptions import PachydermInvalidError
-from airflow_pachyderm.files import SourceFile
-from airflow_pachyderm.operators.base import PachydermOperator
-from airflow_pachyderm.operators.push import instance_key
+from airflow_pachyderm.operators.base import PachydermOperator, PachydermWaitingOperator
+from airflow_pachyderm.outcome import CommitSetOutcome, job_summary
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -36,48 +32,50 @@ class PachydermCreateRepoOperator(PachydermOperator):
         return created
 
 
-class PachydermPutFileOperator(PachydermOperator):
-    """Put one file into a repo as one commit, unless the repo's file is the same already.
+class PachydermDeleteRepoOperator(PachydermOperator):
+    """Delete a repo with all its commits; one that is not there is no error.
 
-    :param repo: Existing repo (templated).
-    :param path: Path in the repo (templated).
-    :param source: URL of the content, anything fsspec opens (templated). Either this or ``text``.
-    :param text: The content itself (templated).
-    :param branch: Branch of ``repo`` (templated).
-    :return: The commit's id, or None when nothing had to be changed.
-    :raises PachydermSourceError: The source cannot be read. No commit is left.
+    :param repo: Name (templated).
+    :param force: Also when pipelines read it.
+    :return: Whether there was one.
+    :raises PachydermConflictError: Pipelines read it, and ``force`` is False.
     """
 
-    template_fields = ("pachyderm_conn_id", "repo", "path", "source", "text", "branch")
+    template_fields = ("pachyderm_conn_id", "repo")
 
-    def __init__(
-        self, *, repo: str, path: str, source: str | None = None, text: str | None = None, branch: str = "master", **kwargs: Any
-    ) -> None:
+    def __init__(self, *, repo: str, force: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.repo = repo
-        self.path = path
-        self.source = source
-        self.text = text
-        self.branch = branch
+        self.force = force
 
-    def execute(self, context: "Context") -> str | None:
-        """Compare, then put."""
-        if (self.source is None) == (self.text is None):
-            raise PachydermInvalidError(f"Task {self.task_id} must be given either a source or a text, not both or none")
-        if self.source is not None:
-            return self._put(self.source, context)
-        with tempfile.TemporaryDirectory() as folder:
-            content = Path(folder, "text")
-            content.write_text(str(self.text))
-            return self._put(str(content), context)
+    def execute(self, context: "Context") -> bool:  # noqa: ARG002 - Airflow's signature
+        """Delete it."""
+        deleted = self.hook.pfs.delete_repo(self.repo, force=self.force)
+        self.log.info("Repo %s %s", self.repo, "is deleted" if deleted else "was not there")
+        return deleted
 
-    def _put(self, url: str, context: "Context") -> str | None:
-        from airflow_pachyderm.client.push import Push, holds
 
-        file = SourceFile(self.path if self.path.startswith("/") else f"/{self.path}", url)
-        push = Push(self.hook.pfs, repo=self.repo, branch=self.branch, key=instance_key(context), files=[file], accept=lambda _: False)
-        push.drop_unfinished()
-        if holds(self.hook.pfs, self.repo, self.branch, file):
-            self.log.info("%s@%s:%s is the same already: no commit", self.repo, self.branch, file.path)
-            return None
-        return push.run().commit_set
+class PachydermWaitForCommitOperator(PachydermWaitingOperator):
+    """Wait for all jobs that a commit causes, however it was made.
+
+    :param commit_set: Id of the commit (templated).
+    :param stop_on_kill: Stop the jobs when this task is killed or cleared; by default they are somebody else's.
+    :return: By pipeline: state, datum counts and seconds.
+    :raises PachydermJobError: A job failed or was killed.
+    :raises PachydermTimeoutError: Jobs still run after ``wait_timeout``. They go on running.
+    """
+
+    template_fields = ("pachyderm_conn_id", "commit_set")
+
+    def __init__(self, *, commit_set: str, stop_on_kill: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.commit_set = commit_set
+        self.stop_on_kill = stop_on_kill
+
+    def execute(self, context: "Context") -> dict[str, dict[str, Any]]:  # noqa: ARG002 - Airflow's signature
+        """Wait."""
+        return job_summary(self.wait_for_jobs(self.commit_set, stop_on_kill=self.stop_on_kill).jobs)
+
+    def execute_complete(self, context: "Context", event: dict[str, Any]) -> dict[str, dict[str, Any]]:  # noqa: ARG002 - as above
+        """Go on after the trigger."""
+        return job_summary(self.settle(CommitSetOutcome.from_event(event)).jobs)

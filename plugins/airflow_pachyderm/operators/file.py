@@ -1,0 +1,148 @@
+"""Operators about single files."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from airflow_pachyderm.exceptions import PachydermInvalidError, PachydermNotFoundError
+from airflow_pachyderm.files import Batch, SourceFile, open_filesystem
+from airflow_pachyderm.operators.base import PachydermOperator
+from airflow_pachyderm.operators.push import instance_key
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class PachydermPutFileOperator(PachydermOperator):
+    """Put one file into a repo as one commit, unless the repo's file is the same already.
+
+    :param repo: Existing repo (templated).
+    :param path: Path in the repo (templated).
+    :param source: URL of the content, anything fsspec opens (templated). Either this or ``text``.
+    :param text: The content itself (templated).
+    :param server_side: The server fetches ``source`` itself, so that no byte passes through Airflow; it must be able to read the URL
+        (Pachyderm: http, https, s3, gs and others). Always makes a commit, since nobody compares.
+    :param branch: Branch of ``repo`` (templated).
+    :return: The commit's id, or None when nothing had to be changed.
+    :raises PachydermSourceError: The source cannot be read. No commit is left.
+    """
+
+    template_fields = ("pachyderm_conn_id", "repo", "path", "source", "text", "branch")
+
+    def __init__(
+        self,
+        *,
+        repo: str,
+        path: str,
+        source: str | None = None,
+        text: str | None = None,
+        branch: str = "master",
+        server_side: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.repo = repo
+        self.path = path
+        self.source = source
+        self.text = text
+        self.branch = branch
+        self.server_side = server_side
+
+    def execute(self, context: "Context") -> str | None:
+        """Compare, then put."""
+        if (self.source is None) == (self.text is None):
+            raise PachydermInvalidError(f"Task {self.task_id} must be given either a source or a text, not both or none")
+        if self.source is not None:
+            return self._put(self.source, context)
+        with tempfile.TemporaryDirectory() as folder:
+            content = Path(folder, "text")
+            content.write_text(str(self.text))
+            return self._put(str(content), context)
+
+    def _put(self, url: str, context: "Context") -> str | None:
+        from airflow_pachyderm.client.push import Push, holds
+
+        file = SourceFile(self.path if self.path.startswith("/") else f"/{self.path}", url)
+        batch = Batch([file], server_side=self.server_side)
+        key = instance_key(context)
+        push = Push(self.hook.pfs, repo=self.repo, branch=self.branch, key=key, batch=batch, accept=lambda _: False)
+        push.drop_unfinished()
+        if not self.server_side and holds(self.hook.pfs, self.repo, self.branch, file):
+            self.log.info("%s@%s:%s is the same already: no commit", self.repo, self.branch, file.path)
+            return None
+        return push.run().commit_set
+
+
+class PachydermDeleteFileOperator(PachydermOperator):
+    """Delete files from a repo as one commit.
+
+    :param repo: Existing repo (templated).
+    :param paths: Paths of files, or of directories with a trailing slash (templated). One that is not there is no error.
+    :param branch: Branch of ``repo`` (templated).
+    :return: The commit's id.
+    """
+
+    template_fields = ("pachyderm_conn_id", "repo", "paths", "branch")
+
+    def __init__(self, *, repo: str, paths: Sequence[str], branch: str = "master", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.repo = repo
+        self.paths = paths
+        self.branch = branch
+
+    def execute(self, context: "Context") -> str:
+        """Delete them."""
+        from airflow_pachyderm.client.push import Push
+
+        key = instance_key(context)
+        push = Push(self.hook.pfs, repo=self.repo, branch=self.branch, key=key, batch=Batch(deletes=list(self.paths)))
+        return push.run().commit_set
+
+
+class PachydermGetFileOperator(PachydermOperator):
+    """Copy files out of a repo.
+
+    :param repo: Repo (templated).
+    :param path: Path or Pachyderm glob of files (templated).
+    :param target: URL of a file, or, ending in a slash, of a folder that every match goes into; anything fsspec opens (templated).
+    :param ref: Branch or commit id (templated).
+    :return: URLs of what was written.
+    :raises PachydermNotFoundError: Nothing matches.
+    """
+
+    template_fields = ("pachyderm_conn_id", "repo", "path", "target", "ref")
+
+    def __init__(self, *, repo: str, path: str, target: str, ref: str = "master", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.repo = repo
+        self.path = path
+        self.target = target
+        self.ref = ref
+
+    def execute(self, context: "Context") -> list[str]:  # noqa: ARG002 - Airflow's signature
+        """Copy them."""
+        found = [entry for entry in self.hook.pfs.glob_files(self.repo, self.ref, self.path) if not entry.is_dir]
+        if not found:
+            raise PachydermNotFoundError(f"{self.repo}@{self.ref} at {self.hook.connection} has no file {self.path}")
+        if len(found) > 1 and not self.target.endswith("/"):
+            raise PachydermInvalidError(
+                f"{self.path} matches {len(found)} files; let target {self.target} end in a slash to make it a folder"
+            )
+        return [self._copy(entry.path) for entry in found]
+
+    def _copy(self, path: str) -> str:
+        target = self.target + PurePosixPath(path).name if self.target.endswith("/") else self.target
+        filesystem, there = open_filesystem(target)
+        filesystem.makedirs(there.rpartition("/")[0], exist_ok=True)
+        try:
+            with filesystem.open(there, "wb") as stream:
+                for data in self.hook.pfs.read_blocks(self.repo, self.ref, path):
+                    stream.write(data)
+        except BaseException:
+            # Half a file must not look like one. A target that cannot even be removed is for the cause to explain.
+            if filesystem.exists(there):
+                filesystem.rm(there)
+            raise
+        self.log.info("Wrote %s from %s@%s:%s", target, self.repo, self.ref, path)
+        return target
