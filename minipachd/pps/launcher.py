@@ -1,0 +1,213 @@
+"""The small process between a worker and its user code: it makes ``/pfs``, starts the command, and leaves no process behind.
+
+Each worker has one, for its whole life. It runs as ``python -I -S launcher.py FD PFS_ROOT WORK_DIR`` and talks over the inherited
+socket ``FD``: messages are JSON behind a 4-byte big-endian length. Reasons for a process of its own:
+
+- the mount namespace that puts the worker's directory at ``/pfs`` belongs to a process, and one per datum would cost more than most datums;
+- a fork from a small single-threaded process is fast and safe, one from the server is neither;
+- when the server dies, by SIGKILL too, the socket closes, and everything that user code started is killed.
+
+It imports the standard library only, and nothing of minipachd.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import selectors
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
+MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE = 0x1000, 0x2000, 0x4000, 0x40000
+PR_SET_CHILD_SUBREAPER = 36
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{what}: {os.strerror(code)}")
+
+
+def _mount(source: str, target: str, kind: str | None, flags: int) -> None:
+    encoded = kind.encode() if kind else None
+    _check(_libc.mount(source.encode(), target.encode(), encoded, ctypes.c_ulong(flags), None), f"mount {source} on {target}")
+
+
+def isolate(pfs_root: Path, work_dir: Path) -> None:
+    """Show ``pfs_root`` at ``/pfs``, to this process and its children alone.
+
+    Without a directory ``/pfs`` on the machine a new root is put together from bind mounts of the old one's entries, so that nothing on the
+    machine changes.
+
+    :param work_dir: Has an empty directory ``root`` for that.
+    :raises OSError: The system does not allow it. This process is then fit for nothing but a report.
+    """
+    uid, gid = os.getuid(), os.getgid()
+    if uid == 0:
+        _check(_libc.unshare(CLONE_NEWNS), "unshare")
+    else:
+        _check(_libc.unshare(CLONE_NEWNS | CLONE_NEWUSER), "unshare")
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+    _mount("none", "/", None, MS_REC | MS_PRIVATE)
+    if Path("/pfs").is_dir():
+        _mount(str(pfs_root), "/pfs", None, MS_BIND)
+        return
+    root = work_dir / "root"
+    _mount("tmpfs", str(root), "tmpfs", 0)
+    for entry in os.scandir("/"):
+        target = root / entry.name
+        if entry.is_symlink():
+            target.symlink_to(Path(entry.path).readlink())
+        elif entry.is_dir():
+            target.mkdir()
+            _mount(entry.path, str(target), None, MS_BIND | MS_REC)
+        else:
+            target.touch()
+            _mount(entry.path, str(target), None, MS_BIND)
+    (root / "pfs").mkdir()
+    _mount(str(pfs_root), str(root / "pfs"), None, MS_BIND)
+    os.chdir(root)
+    _mount(str(root), "/", None, MS_MOVE)
+    os.chroot(".")
+    os.chdir("/")
+
+
+class Launcher:
+    """Runs one command at a time on request of the server at the other end of ``control``."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._child: subprocess.Popen[bytes] | None = None
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(control, selectors.EVENT_READ)
+        wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wake = wake_read
+        self._selector.register(wake_read, selectors.EVENT_READ)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal: the server decides
+        signal.set_wakeup_fd(wake_write)
+        _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # orphans come to us, however they try to get away
+
+    def serve(self) -> None:
+        """Until the server closes its end."""
+        while True:
+            for key, _ in self._selector.select():
+                if key.fd == self._wake:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(self._wake, 4096)
+                    self._reap()
+                elif not self._handle_request():
+                    self._kill_everything()
+                    return
+
+    def send(self, **message: object) -> None:
+        data = json.dumps(message).encode()
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the server is gone: serve() sees the end next
+            self._control.sendall(struct.pack(">I", len(data)) + data)
+
+    def _handle_request(self) -> bool:
+        header, descriptors, _, _ = socket.recv_fds(self._control, 4, 2)
+        if not header:
+            return False
+        while len(header) < 4:
+            header += self._control.recv(4 - len(header))
+        size = struct.unpack(">I", header)[0]
+        body = bytearray()
+        while len(body) < size:
+            piece = self._control.recv(min(size - len(body), 1 << 20))
+            if not piece:
+                return False
+            body += piece
+        request = json.loads(body)
+        if request["op"] == "start":
+            self._start(request, *descriptors)
+        elif self._child is not None:
+            self._child.kill()  # its SIGCHLD makes the rest: see _reap
+        return True
+
+    def _start(self, request: dict[str, Any], stdin: int, output: int) -> None:
+        try:
+            self._child = subprocess.Popen(
+                request["argv"],
+                stdin=stdin,
+                stdout=output,
+                stderr=output,
+                cwd=request["cwd"],
+                env=request["env"],
+                user=request["user"],
+                group=request["group"],
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as exc:
+            self.send(start_error=f"{exc}")
+        finally:
+            os.close(stdin)
+            os.close(output)
+
+    def _reap(self) -> None:
+        """Collect the dead. When the command itself is among them, end all that it left running, then report."""
+        status: int | None = None
+        while True:
+            try:
+                pid, code = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                break
+            if self._child is not None and pid == self._child.pid:
+                status = os.waitstatus_to_exitcode(code)
+                self._child.returncode = status
+        if status is not None:
+            self._kill_everything()
+            self._child = None
+            self.send(exit=status)
+
+    def _kill_everything(self) -> None:
+        """SIGKILL the command's process group, then whoever still descends from it: a killed parent's children become ours."""
+        if self._child is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._child.pid, signal.SIGKILL)
+        while True:
+            for pid in _children():
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            try:
+                os.waitpid(-1, 0)
+            except ChildProcessError:
+                return
+
+
+def _children() -> list[int]:
+    try:
+        return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+    except OSError:  # a kernel without CONFIG_PROC_CHILDREN: the process group alone has been killed
+        return []
+
+
+def main() -> None:
+    control = socket.socket(fileno=int(sys.argv[1]))
+    control.set_inheritable(False)
+    isolated, reason = True, ""
+    if sys.argv[4:] == ["--no-namespace"]:
+        isolated, reason = False, "switched off"
+    else:
+        try:
+            isolate(Path(sys.argv[2]), Path(sys.argv[3]))
+        except OSError as exc:
+            isolated, reason = False, str(exc)
+    launcher = Launcher(control)
+    launcher.send(isolated=isolated, reason=reason)
+    launcher.serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""The workers of one pipeline version: threads that wait for the pipeline's next job and keep their processes in between."""
+
+import threading
+from collections.abc import Callable
+
+from minipachd.pps.logs import InputFile
+from minipachd.pps.records import Pipeline
+from minipachd.pps.run import JobRun
+from minipachd.pps.spec import JobKey
+from minipachd.pps.worker import Services, Worker, WorkerStatus
+
+
+class WorkerPool:
+    """At most ``parallelism`` workers, each made when there is a datum for it.
+
+    :meth:`start` to :meth:`close` belong to the pipeline's controller; the rest may be called from any thread.
+    """
+
+    def __init__(self, pipeline: Pipeline, services: Services) -> None:
+        self.pipeline = pipeline
+        self._services = services
+        self._condition = threading.Condition()
+        self._workers: list[Worker] = []
+        self._threads: list[threading.Thread] = []
+        self._run: JobRun | None = None
+        self._generation = 0
+        self._closing = False
+
+    @property
+    def size(self) -> int:
+        """Workers that exist."""
+        return len(self._workers)
+
+    def start(self, run: JobRun, *, datums: int) -> None:
+        """Have the workers take datums from a job.
+
+        :param datums: About how many it has: no more workers than that are made.
+        """
+        run.on_cancel = self.poke
+        with self._condition:
+            self._run = run
+            self._generation += 1
+            while len(self._workers) < min(self.pipeline.spec.parallelism, datums):
+                worker = Worker(self.pipeline, len(self._workers), self._services)
+                thread = threading.Thread(target=self._work, args=(worker,), name=f"worker {worker.name}", daemon=True)
+                self._workers.append(worker)
+                self._threads.append(thread)
+                thread.start()
+            self._condition.notify_all()
+
+    def poke(self) -> None:
+        """Make every worker look whether its job is still wanted."""
+        for worker in list(self._workers):
+            worker.poke()
+
+    def restart_datum(self, job: JobKey, matches: Callable[[tuple[InputFile, ...]], bool]) -> int:
+        """:return: How many running datums of the job matched and are being restarted."""
+        return sum(worker.restart_datum(job, matches) for worker in list(self._workers))
+
+    def statuses(self) -> list[WorkerStatus]:
+        """What the busy workers do."""
+        return [status for worker in list(self._workers) if (status := worker.status) is not None]
+
+    def close(self) -> None:
+        """End all workers and their processes. The current job must be cancelled or done."""
+        with self._condition:
+            self._closing = True
+            self._condition.notify_all()
+        for thread in self._threads:
+            thread.join()
+        self._workers, self._threads = [], []
+
+    def _work(self, worker: Worker) -> None:
+        seen = 0
+        try:
+            while True:
+                with self._condition:
+                    while self._generation == seen and not self._closing:
+                        self._condition.wait()
+                    if self._closing:
+                        return
+                    seen, run = self._generation, self._run
+                if run is not None:
+                    worker.work(run)
+        finally:
+            worker.close()

@@ -1,0 +1,228 @@
+"""The directory that user code sees as ``/pfs``: inputs written into it, kept where they are still right, and outputs collected from it.
+
+Inputs are copies, so whatever user code does to them stays in this directory. A file that the next datum needs as well (the model, the
+rules) is left in place if nobody touched it: same inode, size, and times as when we wrote it. The change time cannot be set by a program,
+so a changed file is never taken for an unchanged one.
+"""
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from minipachd.errors import MinipachdError
+from minipachd.pfs import FileEntry, Pfs, Upload, paths
+from minipachd.pps.datum import DatumInput
+from minipachd.pps.spec import DatumId
+
+MAX_LINKS = 40
+OUT = "out"
+ENV_FILE = ".env"
+
+
+class OutputError(MinipachdError):
+    """Something in ``/pfs/out`` cannot be stored. The datum fails with this text."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A file as we left it; ``entry`` is what it stands for, which an empty placeholder does not contain."""
+
+    entry: FileEntry
+    empty: bool
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+    def untouched(self, now: os.stat_result) -> bool:
+        return (now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns) == (self.inode, self.size, self.mtime_ns, self.ctime_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A file that a datum needs: what it is, and whether a placeholder of zero bytes will do."""
+
+    entry: FileEntry
+    empty: bool = False
+
+
+class WorkDir:
+    """One worker's ``pfs`` directory. Belongs to the worker's thread.
+
+    :param root: The directory itself, made by the sandbox.
+    :param mount_point: Where user code finds it.
+    :param owner: User and group that its content is given to; None leaves it to us.
+    """
+
+    def __init__(self, root: Path, pfs: Pfs, *, mount_point: Path, owner: tuple[int, int] | None = None) -> None:
+        self.root = root.resolve()
+        self.mount_point = mount_point
+        self._pfs = pfs
+        self._owner = owner
+        self._written: dict[str, _Written] = {}
+        self._make_directory(OUT)
+
+    def prepare(self, wanted: Mapping[str, Wanted], directories: Iterable[str], env: Iterable[str]) -> int:
+        """Make the directory what a datum expects: its inputs, an empty ``out``, and ``.env``.
+
+        :param wanted: By path below the root, such as ``images/dev1_1.jpg``.
+        :param directories: Must exist even when no file lies in them.
+        :param env: Lines of ``.env``.
+        :return: Bytes written.
+        """
+        needed = {os.path.dirname(path) for path in wanted} | set(directories) | {OUT}  # noqa: PTH120 - plain text, in bulk
+        for path in list(needed):
+            while path := os.path.dirname(path):  # noqa: PTH120
+                needed.add(path)
+        kept: dict[str, _Written] = {}
+        self._clean("", wanted, needed, kept)
+        self._written = kept
+        for path in sorted(needed):
+            self._make_directory(path)
+        size = 0
+        for path, want in wanted.items():
+            if path not in self._written:
+                size += self._write(path, want)
+        env_file = self.root / ENV_FILE
+        env_file.write_text("".join(f"{line}\n" for line in env), encoding="utf-8", errors="surrogateescape")
+        self._give(env_file)
+        return size
+
+    def collect(self, upload: Upload, tag: DatumId) -> list[FileEntry]:
+        """Store every file of ``out``, in path order. A link to an untouched input is recorded as a reference: no byte is read.
+
+        :raises OutputError: A broken link, a name that Pachyderm does not allow, a file that cannot be read.
+        """
+        entries = []
+        for path, source in self._outputs(str(self.root / OUT), "/", ()):
+            try:
+                paths.check(path)
+            except MinipachdError as exc:
+                raise OutputError(f"cannot store output file {path!r}: {exc}") from exc
+            known = self._untouched_input(source)
+            if known is not None:
+                entries.append(known.moved(path, tag=tag))
+                continue
+            try:
+                entries.append(upload.add_file(path, Path(source), tag=tag))
+            except OSError as exc:
+                raise OutputError(f"cannot read output file {path!r}: {exc}") from exc
+        return sorted(entries, key=lambda entry: entry.path)
+
+    def _outputs(self, directory: str, prefix: str, above: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+        """(path in the repo, file on disk) of everything below ``directory``; ``above`` are the real directories that led here."""
+        try:
+            children = sorted(os.scandir(directory), key=lambda child: child.name)
+        except PermissionError as exc:
+            raise OutputError(f"cannot read output directory {prefix!r}: {exc}") from exc
+        for child in children:
+            path, source = prefix + child.name, child.path
+            if child.is_symlink():
+                source = self._resolve(child.path, path)
+            mode = os.lstat(source).st_mode
+            if stat.S_ISREG(mode):
+                yield path, source
+            elif stat.S_ISDIR(mode):
+                if source in above:
+                    raise OutputError(f"output link {path!r} leads back into itself")
+                yield from self._outputs(source, path + "/", (*above, directory))
+
+    def _resolve(self, link: str, shown: str) -> str:
+        """Follow a link as user code would, for whom this directory is at the mount point."""
+        current, rest, links = os.path.dirname(link), [os.path.basename(link)], 0  # noqa: PTH119, PTH120
+        root, mounted = str(self.root), self.mount_point != self.root
+        while rest:
+            part = rest.pop()
+            if part in ("", "."):
+                continue
+            if part == "..":
+                current = "/" if mounted and current == root else os.path.dirname(current)  # noqa: PTH120
+                continue
+            if mounted and current == "/" and part == self.mount_point.name:
+                current = root
+                continue
+            candidate = os.path.join(current, part)  # noqa: PTH118
+            try:
+                is_link = stat.S_ISLNK(os.lstat(candidate).st_mode)
+                target = str(Path(candidate).readlink()) if is_link else ""
+            except OSError as exc:
+                raise OutputError(f"output link {shown!r} is broken: {str(Path(link).readlink())!r} does not exist") from exc
+            if not is_link:
+                current = candidate
+                continue
+            links += 1
+            if links > MAX_LINKS:
+                raise OutputError(f"output link {shown!r} is broken: more than {MAX_LINKS} links behind it")
+            if target.startswith("/"):
+                current = "/"
+            rest.extend(reversed(target.split("/")))
+        return current
+
+    def _untouched_input(self, source: str) -> FileEntry | None:
+        root = str(self.root) + "/"
+        written = self._written.get(source.removeprefix(root)) if source.startswith(root) else None
+        return written.entry if written is not None and written.untouched(os.lstat(source)) else None
+
+    def _clean(self, prefix: str, wanted: Mapping[str, Wanted], needed: set[str], kept: dict[str, _Written]) -> None:
+        """Remove all that the next datum does not need, below one directory; what may stay goes into ``kept``."""
+        directory = self.root / prefix
+        try:
+            children = list(os.scandir(directory))
+        except PermissionError:
+            directory.chmod(stat.S_IRWXU)
+            children = list(os.scandir(directory))
+        for child in children:
+            path = prefix + child.name
+            if child.is_dir(follow_symlinks=False):
+                self._clean(path + "/", wanted, needed, kept)
+                if path not in needed:
+                    Path(child.path).rmdir()
+                continue
+            written, want = self._written.get(path), wanted.get(path)
+            if (
+                written is None
+                or want is None
+                or (written.entry.chunks, written.empty) != (want.entry.chunks, want.empty)
+                or not written.untouched(child.stat(follow_symlinks=False))
+            ):
+                self._unlink(Path(child.path))
+            else:
+                kept[path] = replace(written, entry=want.entry)
+
+    def _unlink(self, path: Path) -> None:
+        try:
+            path.unlink()
+        except PermissionError:
+            path.parent.chmod(stat.S_IRWXU)
+            path.unlink()
+
+    def _make_directory(self, path: str) -> None:
+        directory = self.root / path
+        try:
+            directory.mkdir()
+        except FileExistsError:
+            return
+        directory.chmod(0o777)
+        self._give(directory)
+
+    def _write(self, path: str, want: Wanted) -> int:
+        target = self.root / path
+        if want.empty:
+            target.touch()
+        else:
+            self._pfs.write_to(want.entry, target)
+        self._give(target)
+        now = target.lstat()
+        self._written[path] = _Written(want.entry, want.empty, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+        return now.st_size
+
+    def _give(self, path: Path) -> None:
+        if self._owner is not None:
+            os.chown(path, *self._owner, follow_symlinks=False)
+
+
+def wanted_path(part: DatumInput, path: str) -> str:
+    """Where a file of the repo lies below ``/pfs``."""
+    return part.name + path
