@@ -8,7 +8,7 @@ from minipachd.errors import BranchNotFoundError, CommitFinishedError, CommitNot
 from minipachd.pfs import paths, triggers
 from minipachd.pfs.branches import move_head
 from minipachd.pfs.filetree import encode_entry
-from minipachd.pfs.names import check_branch_name
+from minipachd.pfs.names import check_branch_name, is_id, is_name
 from minipachd.pfs.types import BranchKey, Commit, CommitKey, CommitReference, FileEntry, Origin
 from minipachd.pfs.upload import Upload
 from minipachd.pfs.validation import content_error
@@ -230,3 +230,21 @@ def _rebase_children(txn: "Txn", row: int) -> None:
         tree = txn.tree(new_base).tree.edit(puts, [key for key, _, after in changed if after is None])
         txn.db.execute("UPDATE commits SET base_root = ? WHERE id = ?", (new_base, child))
         _store_root(txn, child, tree)
+
+
+def open_for_writing(txn: "Txn", reference: CommitReference) -> tuple[Commit, bool]:
+    """See :meth:`Txn.open_for_writing`."""
+    repo = reference.repo
+    txn.repo_row(repo)
+    branch = BranchKey(repo, reference.branch or reference.id)
+    if not reference.id or (reference.branch is None and is_name(reference.id) and not is_id(reference.id)):
+        row = txn.find_branch(branch)
+        if row is None or (head := txn.head(branch)).finished:
+            return start_commit(txn, branch, parent=None, description=""), True
+        if txn.observer is not None and txn.observer.repo_owner(txn, repo) and head.direct_provenance:
+            raise InvalidError(f"cannot start a commit on an output branch: {branch} belongs to a pipeline; write to one of its inputs")
+        return head, False
+    commit = txn.resolve(reference)
+    if commit.finished:
+        raise CommitFinishedError(commit)
+    return commit, False

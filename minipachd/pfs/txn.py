@@ -197,6 +197,16 @@ class Txn(View):
             raise InvalidError(f"cannot finish a pipeline output or meta commit, use stop job instead: {commit}")
         return commits.finish_commit(self, key, description=description, error=error)
 
+    def open_for_writing(self, reference: CommitReference) -> tuple[Commit, bool]:
+        """The open commit that a client wants to write to.
+
+        :return: The commit, and whether it was started for this call, which has to finish it too.
+        :raises RepoNotFoundError: There is no such repo.
+        :raises CommitFinishedError: The reference names a finished commit by its id.
+        :raises InvalidError: The branch is a pipeline's output.
+        """
+        return commits.open_for_writing(self, reference)
+
     def clear_commit(self, key: CommitKey) -> None:
         """Drop what has been written to an open commit. :raises InvalidError: It is finished."""
         commits.clear_commit(self, key)

@@ -72,6 +72,27 @@ class ChunkStore:
         with self._database.reading() as connection:
             return connection.execute("SELECT 1 FROM chunks WHERE id = ?", (chunk,)).fetchone() is not None
 
+    def missing_packs(self) -> dict[int, str]:
+        """Packs that are named but are not there, or too short: what is wrong, by the pack's number."""
+        problems: dict[int, str] = {}
+        with self._database.reading() as connection:
+            for pack, name, size in connection.execute("SELECT id, name, size FROM packs").fetchall():
+                path = self._packs / f"{name}.pack"
+                if not path.exists():
+                    problems[pack] = f"pack {path.name} is missing"
+                elif path.stat().st_size < size:
+                    problems[pack] = f"pack {path.name} has {path.stat().st_size} bytes of {size}"
+        return problems
+
+    def problem(self, chunk: bytes, missing_packs: dict[int, str]) -> str | None:
+        """What keeps a chunk from being read, without reading it.
+
+        :param missing_packs: From :meth:`missing_packs`.
+        """
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT pack FROM chunks WHERE id = ?", (chunk,)).fetchone()
+        return f"chunk {chunk.hex()} is in no pack" if row is None else missing_packs.get(row[0])
+
     def read(self, chunk: bytes) -> bytes:
         """The bytes of a chunk.
 

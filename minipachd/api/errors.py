@@ -1,0 +1,100 @@
+"""The one table from the engine's errors to gRPC codes, and the interceptor that applies it to every call."""
+
+import functools
+import inspect
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from minipachd import errors
+
+log = logging.getLogger(__name__)
+
+CODES: dict[type[errors.MinipachdError], grpc.StatusCode] = {
+    errors.NotFoundError: grpc.StatusCode.NOT_FOUND,
+    errors.AlreadyExistsError: grpc.StatusCode.ALREADY_EXISTS,
+    # Pachyderm answers most refusals with UNKNOWN, and its clients go by the text.
+    errors.InvalidError: grpc.StatusCode.UNKNOWN,
+    errors.InvalidArgumentError: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.FailedPreconditionError: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.ConflictError: grpc.StatusCode.ABORTED,
+    errors.NotReadyError: grpc.StatusCode.UNAVAILABLE,
+    errors.UnsupportedError: grpc.StatusCode.UNIMPLEMENTED,
+    errors.StorageFullError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.CorruptError: grpc.StatusCode.DATA_LOSS,
+    errors.DataDirError: grpc.StatusCode.INTERNAL,
+}
+
+
+def code_of(error: errors.MinipachdError) -> grpc.StatusCode:
+    """The code of the nearest class in the table."""
+    return next((CODES[kind] for kind in type(error).__mro__ if kind in CODES), grpc.StatusCode.UNKNOWN)
+
+
+class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc] # grpc has no types
+    """Ends a call whose handler raised with the error's code and text; a method that nobody wrote answers UNIMPLEMENTED."""
+
+    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        method = handler_call_details.method.lstrip("/")
+        streams_in, streams_out = handler.request_streaming, handler.response_streaming
+        shape = f"{'stream' if streams_in else 'unary'}_{'stream' if streams_out else 'unary'}"
+        behaviour = getattr(handler, shape)
+        return getattr(grpc, f"{shape}_rpc_method_handler")(
+            _streaming(behaviour, method) if streams_out else _single(behaviour, method),
+            handler.request_deserializer,
+            handler.response_serializer,
+        )
+
+
+def _single(behaviour: Callable[[Any, Any], Any], method: str) -> Callable[[Any, Any], Awaitable[Any]]:
+    @functools.wraps(behaviour)
+    async def call(request: Any, context: Any) -> Any:
+        if not inspect.iscoroutinefunction(behaviour):
+            await _refuse(context, method)
+        try:
+            return await behaviour(request, context)
+        except Exception as exc:  # noqa: BLE001 - the process's edge: everything must become a status
+            await _abort(context, method, exc)
+
+    return call
+
+
+def _streaming(behaviour: Callable[[Any, Any], Any], method: str) -> Callable[[Any, Any], AsyncIterator[Any]]:
+    @functools.wraps(behaviour)
+    async def call(request: Any, context: Any) -> AsyncIterator[Any]:
+        if not inspect.isasyncgenfunction(behaviour):
+            await _refuse(context, method)
+        answers = behaviour(request, context)
+        try:
+            async for answer in answers:
+                yield answer
+        except Exception as exc:  # noqa: BLE001 - the process's edge: everything must become a status
+            await _abort(context, method, exc)
+        finally:
+            await answers.aclose()
+
+    return call
+
+
+async def _refuse(context: Any, method: str) -> None:
+    await context.abort(
+        grpc.StatusCode.UNIMPLEMENTED, f"{method} is not implemented by minipachd, the one-machine engine; use a Pachyderm cluster"
+    )
+
+
+async def _abort(context: Any, method: str, error: Exception) -> None:
+    if isinstance(error, errors.MinipachdError):
+        await context.abort(code_of(error), str(error))
+    elif isinstance(error, grpc.aio.AbortError):
+        raise error
+    else:
+        log.error("%s failed", method, exc_info=error)
+        await context.abort(
+            grpc.StatusCode.INTERNAL, f"{method} failed in minipachd: {type(error).__name__}: {error}; its log has the traceback"
+        )

@@ -1,0 +1,275 @@
+"""PFS's calls about files."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from itertools import islice
+from typing import Any
+
+from google.protobuf.wrappers_pb2 import BytesValue
+from python_pachyderm.proto.v2.pfs import pfs_pb2
+
+from minipachd.api.admin_service import empty
+from minipachd.api.pfs_messages import FileMessages, commit_reference
+from minipachd.api.tar import tar_stream
+from minipachd.api.threads import stream
+from minipachd.errors import InvalidError, NotFoundError, PathNotFoundError
+from minipachd.pfs import Commit, CommitReference, FileEntry, FileInfo, FileKind, FileTree, Modification, Pfs, paths
+from minipachd.pfs.diffs import changed_paths
+from minipachd.pfs.globs import compile_glob
+from minipachd.pfs.sources import open_url
+
+_MAX_PAGE = 100_000
+_BATCH_MESSAGES, _BATCH_BYTES = 512, 4 << 20
+
+
+class FileCalls:
+    """A part of ``pfs_v2.API``."""
+
+    def __init__(self, pfs: Pfs) -> None:
+        self._pfs = pfs
+
+    async def ModifyFile(self, requests: AsyncIterator[Any], context: Any) -> Any:
+        with self._pfs.modification() as modification:
+            target: CommitReference | None = None
+            async for batch in _batches(requests):
+                if target is None:
+                    if batch[0].WhichOneof("body") != "set_commit":
+                        raise InvalidError("first message must be a commit")
+                    target = commit_reference(batch.pop(0).set_commit)
+                    await asyncio.to_thread(self._check_repo, target)
+                await asyncio.to_thread(self._gather, modification, batch)
+            if target is None:
+                raise InvalidError("first message must be a commit")
+            await asyncio.to_thread(self._apply, modification, target)
+        return empty()
+
+    async def GetFile(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        _refuse_url(request)
+
+        def find() -> tuple[Commit, FileEntry]:
+            commit, files = self._files(request.file.commit)
+            return commit, _single(files, request.file.path, commit)
+
+        commit, entry = await asyncio.to_thread(find)
+        empty_file = True
+        async for piece in stream(self._pfs.read(entry, offset=request.offset, commit=commit), batch=1):
+            empty_file = False
+            yield BytesValue(value=piece)
+        if empty_file:
+            yield BytesValue()  # clients take the first message for granted
+
+    async def GetFileTAR(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        _refuse_url(request)
+
+        def find() -> tuple[Commit, Iterator[bytes]]:
+            commit, files = self._files(request.file.commit)
+            matches = list(_in_range(files.glob(compile_glob(request.file.path)), request))
+            if not matches:
+                raise PathNotFoundError(request.file.path, commit.key.repo, commit.id)
+            return commit, tar_stream(self._pfs, files, matches, commit)
+
+        _, blocks = await asyncio.to_thread(find)
+        async for block in stream(blocks, batch=1):
+            yield BytesValue(value=block)
+
+    async def InspectFile(self, request: Any, context: Any) -> Any:
+        def look() -> Any:
+            commit, files = self._files(request.file.commit)
+            info = files.info(request.file.path)
+            if info is None:
+                raise PathNotFoundError(request.file.path, commit.key.repo, commit.id)
+            return FileMessages(commit).info(info)
+
+        return await asyncio.to_thread(look)
+
+    async def ListFile(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        after = _page(request)
+
+        def look() -> Iterator[Any]:
+            commit, files = self._files(request.file.commit)
+            return map(
+                FileMessages(commit).info, _some(files.list(request.file.path, after=after, reverse=request.reverse), request.number)
+            )
+
+        async for message in stream(await asyncio.to_thread(look)):
+            yield message
+
+    async def WalkFile(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        after = _page(request)
+
+        def look() -> Iterator[Any]:
+            commit, files = self._files(request.file.commit)
+            if paths.clean(request.file.path) != "/" and files.info(request.file.path) is None:
+                raise NotFoundError(
+                    f"commit/{commit.id} does not contain item: file {request.file.path} not found in repo {commit.key.repo}"
+                )
+            if request.reverse:
+                found = [file for file in files.walk(request.file.path) if after is None or file.path < after]
+                walk: Iterator[FileInfo] = reversed(found)
+            else:
+                walk = files.walk(request.file.path, after=after)
+            return map(FileMessages(commit).info, _some(walk, request.number))
+
+        async for message in stream(await asyncio.to_thread(look)):
+            yield message
+
+    async def GlobFile(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        def look() -> Iterator[Any]:
+            commit, files = self._files(request.commit)
+            return map(FileMessages(commit).info, _in_range(files.glob(compile_glob(request.pattern)), request))
+
+        async for message in stream(await asyncio.to_thread(look)):
+            yield message
+
+    async def DiffFile(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        def look() -> Iterator[Any]:
+            new_commit, new = self._files(request.new_file.commit)
+            old_path = request.new_file.path
+            if request.HasField("old_file"):
+                old_commit, old = self._files(request.old_file.commit)
+                old_path = request.old_file.path
+            else:
+                with self._pfs.snapshot() as view:
+                    old_commit = new_commit if new_commit.parent is None else view.commit(new_commit.parent)
+                old = self._pfs.files(b"" if new_commit.parent is None else old_commit.root)
+            return self._diff(
+                FileMessages(new_commit), new, request.new_file.path, FileMessages(old_commit), old, old_path, request.shallow
+            )
+
+        async for message in stream(await asyncio.to_thread(look)):
+            yield message
+
+    def _diff(
+        self,
+        new_messages: FileMessages,
+        new: FileTree,
+        new_path: str,
+        old_messages: FileMessages,
+        old: FileTree,
+        old_path: str,
+        shallow: bool,
+    ) -> Iterator[Any]:
+        for after, before in changed_paths(new, new_path, old, old_path):
+            shown = after or before
+            if shallow and shown is not None and paths.clean(shown.path).count("/") > paths.as_directory(paths.clean(new_path)).count("/"):
+                continue
+            yield pfs_pb2.DiffFileResponse(
+                new_file=None if after is None else new_messages.info(after), old_file=None if before is None else old_messages.info(before)
+            )
+
+    def _files(self, message: Any) -> tuple[Commit, FileTree]:
+        with self._pfs.snapshot() as view:
+            commit = view.resolve(commit_reference(message))
+            return commit, view.files(commit)
+
+    def _check_repo(self, target: CommitReference) -> None:
+        """Fail before gigabytes have come in, not after."""
+        with self._pfs.snapshot() as view:
+            view.repo_row(target.repo)
+
+    def _gather(self, modification: Modification, batch: list[Any]) -> None:
+        for request in batch:
+            match request.WhichOneof("body"):
+                case "add_file":
+                    self._add(modification, request.add_file)
+                case "delete_file":
+                    modification.delete(request.delete_file.path, request.delete_file.datum)
+                case "copy_file":
+                    self._copy(modification, request.copy_file)
+                case "set_commit":
+                    raise InvalidError("cannot set commit: only the first message may")
+                case _:
+                    raise InvalidError("a message of ModifyFile must be specified with one of add_file, delete_file, copy_file")
+
+    def _add(self, modification: Modification, add: Any) -> None:
+        if add.WhichOneof("source") != "url":
+            modification.add(add.path, add.datum, add.raw.value)
+            return
+        for source in open_url(add.url.URL, recursive=add.url.recursive):
+            path = f"{add.path}/{source.name}" if source.name else add.path
+            modification.add(path, add.datum, b"")
+            for piece in source.pieces:
+                modification.add(path, add.datum, piece)
+
+    def _copy(self, modification: Modification, copy: Any) -> None:
+        commit, files = self._files(copy.src.commit)
+        source, target = paths.clean(copy.src.path), paths.clean(copy.dst)
+        pieces = [piece for piece in files.pieces(source) if copy.src.datum in ("", piece.tag)]
+        if not pieces:
+            raise PathNotFoundError(copy.src.path, commit.key.repo, commit.id)
+        prefix = "" if source == "/" else source
+        replaced: set[str] = set()
+        for piece in pieces:
+            path = (target if target != "/" else "") + piece.path.removeprefix(prefix)
+            if not copy.append and path not in replaced:
+                modification.delete(path, copy.datum)
+                replaced.add(path)
+            modification.add_stored(path, copy.datum, piece)
+
+    def _apply(self, modification: Modification, target: CommitReference) -> None:
+        appends = list(modification.appends())
+        modification.upload.seal()
+        with self._pfs.transaction() as txn:
+            commit, started = txn.open_for_writing(target)
+            txn.write_files(commit.key, upload=modification.upload, delete=modification.deletes(), append=appends)
+            if started:
+                finished = txn.finish_commit(commit.key)
+                if finished.error:  # nobody holds this commit open who could put it right
+                    raise InvalidError(finished.error)
+
+
+async def _batches(requests: AsyncIterator[Any]) -> AsyncIterator[list[Any]]:
+    """Messages in lists, so that tiny ones do not cost a thread's hop each."""
+    batch: list[Any] = []
+    held = 0
+    async for request in requests:
+        batch.append(request)
+        held += len(request.add_file.raw.value)
+        if len(batch) >= _BATCH_MESSAGES or held >= _BATCH_BYTES:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
+
+
+def _refuse_url(request: Any) -> None:
+    if request.URL:
+        from minipachd.errors import UnsupportedError
+
+        raise UnsupportedError(
+            "writing files to a URL is not implemented by minipachd; read them and write them yourself, or use a pipeline's egress"
+        )
+
+
+def _single(files: FileTree, pattern: str, commit: Commit) -> FileEntry:
+    """The one regular file that a pattern means."""
+    entry = files.get(pattern)
+    if entry is not None:
+        return entry
+    matches = list(islice(files.glob(compile_glob(pattern)), 2))
+    if not matches:
+        raise PathNotFoundError(pattern, commit.key.repo, commit.id)
+    if len(matches) > 1:
+        raise InvalidError(f"{pattern} matched multiple files; use GetFileTAR, or a pattern that matches one")
+    found = files.get(matches[0].path) if matches[0].kind is FileKind.FILE else None
+    if found is None:
+        raise InvalidError(f"cannot get directory {matches[0].path} as a file; use GetFileTAR")
+    return found
+
+
+def _page(request: Any) -> str | None:
+    """The marker of a listing that goes on where an earlier one ended."""
+    if request.number > _MAX_PAGE:
+        raise InvalidError(f"cannot list more than {_MAX_PAGE} files at a time: number is {request.number}")
+    if request.reverse and request.number <= 0:
+        raise InvalidError("number must be > 0 when reverse is set")
+    return request.paginationMarker.path or None if request.HasField("paginationMarker") else None
+
+
+def _some(files: Iterator[FileInfo], number: int) -> Iterator[FileInfo]:
+    return islice(files, number) if number > 0 else files
+
+
+def _in_range(files: Iterator[FileInfo], request: Any) -> Iterator[FileInfo]:
+    lower, upper = request.path_range.lower, request.path_range.upper
+    return (file for file in files if (not lower or file.path >= lower) and (not upper or file.path < upper))

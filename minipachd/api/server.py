@@ -1,0 +1,134 @@
+"""One process, one port: the engine and every service over it."""
+
+import asyncio
+import ipaddress
+import logging
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import grpc.aio
+from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio
+from python_pachyderm.proto.v2.admin import admin_pb2_grpc
+from python_pachyderm.proto.v2.auth import auth_pb2_grpc
+from python_pachyderm.proto.v2.identity import identity_pb2_grpc
+from python_pachyderm.proto.v2.license import license_pb2_grpc
+from python_pachyderm.proto.v2.pfs import pfs_pb2_grpc
+from python_pachyderm.proto.v2.pps import pps_pb2_grpc
+from python_pachyderm.proto.v2.transaction import transaction_pb2_grpc
+from python_pachyderm.proto.v2.version.versionpb import version_pb2_grpc
+
+from minipachd.api.admin_service import AdminService, AuthService, IdentityService, LicenseService, VersionService, empty
+from minipachd.api.errors import ErrorInterceptor
+from minipachd.api.pfs_service import PfsService
+from minipachd.api.pps_service import PpsService
+from minipachd.api.transactions import Transactions, TransactionService
+from minipachd.api.worker_service import WorkerPorts
+from minipachd.errors import DataDirError
+from minipachd.pfs import Pfs
+from minipachd.pps import Pps
+from minipachd.pps.environment import ServerAddress
+from minipachd.storage import DataDirectory
+
+log = logging.getLogger(__name__)
+
+_MESSAGE_BYTES = 20 << 20  # the protocol's limit, both ways
+_THREADS = 32
+_GRACE_SECONDS = 0.5
+_OPTIONS = (
+    ("grpc.max_receive_message_length", _MESSAGE_BYTES),
+    ("grpc.max_send_message_length", _MESSAGE_BYTES),
+    ("grpc.so_reuseport", 0),  # a port in use is an error, not a second server behind it
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where to listen; port 0 takes a free one."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        """:raises ValueError: It is not ``host:port``."""
+        host, separator, port = text.rpartition(":")
+        if not separator or not host or not port.isdigit() or int(port) > 65535:
+            msg = f"{text!r} is not host:port"
+            raise ValueError(msg)
+        return cls(host.strip("[]"), int(port))
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can connect."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+async def serve(directory: DataDirectory, address: Address, *, ready: Callable[[Address], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then end user processes, answer no more and return.
+
+    :param ready: Called once with the address that is served.
+    :raises DataDirError: The database is of a newer version or damaged, or the port is taken.
+    """
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="rpc"))
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    pfs = await asyncio.to_thread(Pfs, directory)
+    try:
+        pps = Pps(pfs, directory, serve_gate=WorkerPorts(loop))
+        server = _server(pfs, pps)
+        bound = Address(address.host, _listen(server, address))
+        await server.start()
+        try:
+            await asyncio.to_thread(pps.start, ServerAddress(bound.host, bound.port))
+            log.info("serving %s on %s", directory.root, bound)
+            ready(bound)
+            await stopped.wait()
+            log.info("stopping")
+        finally:
+            await asyncio.to_thread(pps.stop)
+            await server.stop(_GRACE_SECONDS)
+    finally:
+        await loop.shutdown_default_executor()
+        pfs.close()
+
+
+def _server(pfs: Pfs, pps: Pps) -> Any:
+    server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=_OPTIONS)
+    transactions = Transactions(pfs)
+    pfs_pb2_grpc.add_APIServicer_to_server(PfsService(pfs, transactions), server)
+    pps_pb2_grpc.add_APIServicer_to_server(PpsService(pps, transactions), server)
+    transaction_pb2_grpc.add_APIServicer_to_server(TransactionService(transactions, empty), server)
+    version_pb2_grpc.add_APIServicer_to_server(VersionService(), server)
+    admin_pb2_grpc.add_APIServicer_to_server(AdminService(pfs), server)
+    auth_pb2_grpc.add_APIServicer_to_server(AuthService(), server)
+    identity_pb2_grpc.add_APIServicer_to_server(IdentityService(), server)
+    license_pb2_grpc.add_APIServicer_to_server(LicenseService(), server)
+    health = health_aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    return server
+
+
+def _listen(server: Any, address: Address) -> int:
+    try:
+        port = int(server.add_insecure_port(str(address)))
+    except RuntimeError as exc:
+        raise DataDirError(f"cannot listen on {address}: {exc}; give another address with --listen") from exc
+    if port == 0:
+        raise DataDirError(f"cannot listen on {address}: the port is taken; give another one with --listen, or port 0 for any")
+    return port
