@@ -95,7 +95,7 @@ class History:
             return DeviceHistory()
         try:
             return _parse(read_json(path))
-        except (StageError, KeyError, TypeError, ValueError) as exc:
+        except (StageError, AttributeError, KeyError, TypeError, ValueError) as exc:
             log.warning("the alert history %s is damaged and starts anew: %s", path, exc)
             return DeviceHistory()
 

@@ -126,7 +126,10 @@ def _rule(fields: Mapping[str, Any], where: str) -> Rule:
 
 def _distinct(addresses: tuple[str, ...]) -> tuple[str, ...]:
     """Drop repeated addresses, which SendGrid refuses; the case of letters makes no difference to it."""
-    return tuple({address.casefold(): address for address in reversed(addresses)}.values())[::-1]
+    distinct: dict[str, str] = {}
+    for address in addresses:
+        distinct.setdefault(address.casefold(), address)
+    return tuple(distinct.values())
 
 
 def _span(*, hours: float) -> timedelta:
@@ -170,7 +173,12 @@ def _message(error: Any) -> str:
     if error.context:  # a "oneOf": the branch of the value's own type says most
         error = min(error.context, key=lambda inner: (inner.validator == "type", -len(inner.absolute_path)))
     field = ".".join(str(part) for part in error.absolute_path)
-    return shown(f"{field}: {error.message}" if field else error.message, limit=300)
+    text = error.message
+    if error.validator == "additionalProperties":
+        known = error.schema["properties"]
+        unknown = ", ".join(repr(name) for name in error.instance if name not in known)
+        text = f"unknown field {shown(unknown)}; known are {', '.join(known)}"
+    return shown(f"{field}: {text}" if field else text, limit=400)
 
 
 @functools.cache

@@ -1,0 +1,65 @@
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.common.errors import RejectedImageError
+from stages.common.names import ImageName, parse_image_name, shown
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("dev1_1511891098.jpg", ImageName("dev1", "1511891098", "jpg")),
+        ("front_door_1511891098.jpeg", ImageName("front_door", "1511891098", "jpeg")),
+        ("a.b-c_0000000001.png", ImageName("a.b-c", "0000000001", "png")),
+        ("dev1_253402300799.png", ImageName("dev1", "253402300799", "png")),
+    ],
+)
+def test_names_of_ours(name, expected):
+    assert parse_image_name(name) == expected
+
+
+def test_the_time_of_a_name():
+    assert parse_image_name("dev1_1511891098.jpg").taken_at == datetime(2017, 11, 28, 17, 44, 58, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("blah.jpg", "bad-name"),
+        ("dev1_151189109.jpg", "bad-name"),  # nine digits
+        ("dev1_1511891098.gif", "bad-name"),
+        ("dev1_1511891098.jpg\n", "bad-name"),
+        ("_1511891098.jpg", "bad-name"),
+        (".._1511891098.jpg", "bad-name"),
+        ("dev 1_1511891098.jpg", "bad-name"),
+        ("bür0_1511891098.jpg", "bad-name"),
+        ("dev1_١٥١١٨٩١٠٩٨.jpg", "bad-name"),  # digits, but not ASCII's
+        (f"{'d' * 65}_1511891098.jpg", "bad-name"),
+        ("dev1_1511891098000.jpg", "bad-timestamp"),  # milliseconds
+        (f"dev1_{'9' * 300}.jpg", "bad-timestamp"),
+    ],
+)
+def test_other_names_are_rejected_with_a_code(name, code):
+    with pytest.raises(RejectedImageError) as caught:
+        parse_image_name(name)
+    assert caught.value.code == code
+    assert str(caught.value).isprintable()
+
+
+@given(st.text(max_size=400))
+def test_any_text_is_a_name_or_rejected(text):
+    try:
+        name = parse_image_name(text)
+    except RejectedImageError:
+        return
+    assert f"{name.device}_{name.timestamp}.{name.extension}" == text
+    assert name.taken_at.year <= 9999
+
+
+@given(st.text(max_size=400))
+def test_shown_text_is_one_short_printable_line(text):
+    assert shown(text).isprintable()
+    assert len(shown(text)) <= 120

@@ -1,0 +1,101 @@
+import json
+from datetime import UTC, datetime
+
+import pytest
+from PIL import Image
+
+from stages.common.runner import Datum
+from stages.plot.counts import count_threats
+from stages.plot.stage import PlotStage
+
+DAY = 86400
+START = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())
+
+
+@pytest.fixture
+def threats(tmp_path):
+    """Puts threat files into a folder and returns it."""
+
+    def put(*times: tuple[str, int], labels: tuple[str, ...] = ("person",)):
+        root = tmp_path / "threat-detect"
+        root.mkdir(exist_ok=True)
+        for device, seconds in times:
+            path = root / device / f"{seconds}.json"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps({"objects": [{"label": label} for label in labels]}))
+        return root
+
+    return put
+
+
+def plot(root, out):
+    PlotStage().process(Datum({"threat-detect": root}, out))
+    with Image.open(out / "threats.png") as image:
+        image.load()
+        assert image.size == (1200, 800)
+        return json.loads((out / "threats.json").read_text()), image.convert("L").getcolors(1 << 20)
+
+
+def test_counts_by_device_day_hour_and_class(threats, tmp_path):
+    root = threats(("dev2", START), ("dev1", START + 3600), ("dev1", START + 2 * DAY), labels=("car", "person", "car"))
+    counts, _ = plot(root, tmp_path / "out")
+    assert counts == {
+        "schema": "tuskwatch.plot/1",
+        "total": 3,
+        "first": "2026-01-01T00:00:00+00:00",
+        "last": "2026-01-03T00:00:00+00:00",
+        "devices": {"dev1": 2, "dev2": 1},
+        "per_day": {"2026-01-01": 2, "2026-01-03": 1},
+        "per_hour": {"00": 2, "01": 1},
+        "classes": {"car": 6, "person": 3},
+        "classes_from_newest": 3,
+    }
+
+
+def test_no_threats_give_an_honest_empty_chart(threats, tmp_path):
+    counts, empty = plot(threats(), tmp_path / "out")
+    assert (counts["total"], counts["devices"], counts["first"]) == (0, {}, None)
+    _, full = plot(threats(("dev1", START)), tmp_path / "out2")
+    assert len(full) > 1
+    assert empty != full
+
+
+def test_an_input_that_is_missing_is_an_empty_one(tmp_path):
+    counts, _ = plot(tmp_path / "nothing", tmp_path / "out")
+    assert counts["total"] == 0
+
+
+@pytest.mark.parametrize("devices", [1, 200])
+@pytest.mark.parametrize("days", [1, 60, 300, 1500, 20_000])
+def test_any_number_of_devices_and_days(threats, tmp_path, devices, days):
+    times = [(f"dev{number}", START + DAY * (days - 1) * number // max(devices - 1, 1)) for number in range(devices)]
+    counts, colours = plot(threats(*times), tmp_path / "out")
+    assert len(counts["devices"]) == devices
+    assert len(colours) > 10
+
+
+def test_the_same_threats_give_the_same_bytes(threats, tmp_path):
+    root = threats(("dev1", START), ("dev2", START + 1))
+    plot(root, tmp_path / "a")
+    plot(root, tmp_path / "b")
+    for name in ("threats.png", "threats.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_classes_come_from_the_newest_files_only(threats):
+    root = threats(*(("dev1", START + number) for number in range(5)), labels=("old",))
+    threats(("dev1", START + 10), ("dev2", START + 11), labels=("new",))
+    counts = count_threats(root, classes_from_newest=2)
+    assert (counts.total, counts.classes, counts.classes_from) == (7, {"new": 2}, 2)
+
+
+def test_other_files_are_left_out_and_named(threats, tmp_path, caplog):
+    root = threats(("dev1", START), ("dev1", 10**18), labels=("$x_1$", "person"))
+    (root / "readme.json").write_text("{}")
+    (root / "dev1/notes.txt").write_text("")
+    (root / "dev1/1767225601.json").write_text("{")
+    counts, _ = plot(root, tmp_path / "out")
+    assert counts["devices"] == {"dev1": 2}
+    assert counts["classes"] == {"$x_1$": 1, "person": 1}
+    for name in ("readme.json", "dev1/notes.txt", f"dev1/{10**18}.json", "1767225601.json"):
+        assert name in caplog.text

@@ -1,0 +1,69 @@
+"""The pipeline specs say what the design says, and real Pachyderm takes them."""
+
+import importlib
+import json
+import re
+import tomllib
+
+import jsonschema
+import pytest
+
+from tests.support_data import REPOSITORY, SHARED
+
+SCHEMA = SHARED / "reference" / "schemas" / "CreatePipelineRequest.schema.json"
+STAGES = {
+    "validate": ["images:/*"],
+    "object-detect": ["validate:/valid/*", "model:/"],
+    "threat-detect": ["object-detect:/*/*.json", "rules:/"],
+    "plot": ["threat-detect:/"],
+}
+
+
+def spec_of(pipeline: str) -> dict:
+    return json.loads((REPOSITORY / "stages" / pipeline.replace("-", "_") / "pipeline.json").read_text())
+
+
+@pytest.mark.parametrize("pipeline", STAGES)
+def test_names_inputs_and_program(pipeline):
+    spec = spec_of(pipeline)
+    package = pipeline.replace("-", "_")
+    version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    assert spec["pipeline"] == {"name": pipeline}
+    assert spec["transform"]["image"] == f"tuskwatch/{pipeline}:{version}"
+    assert spec["transform"]["cmd"] == ["python3", "-m", f"stages.{package}"]
+    entries = spec["input"].get("cross", [spec["input"]])
+    assert [f"{entry['pfs']['repo']}:{entry['pfs']['glob']}" for entry in entries] == STAGES[pipeline]
+
+
+@pytest.mark.parametrize("pipeline", STAGES)
+def test_one_process_for_many_datums(pipeline):
+    spec = spec_of(pipeline)
+    assert spec["transform"]["datumBatching"] is True
+    assert spec["transform"]["env"]["DATUM_BATCHING"] == "true"
+    assert spec["datumSetSpec"] == {"perWorker": 1}
+
+
+@pytest.mark.parametrize("pipeline", STAGES)
+def test_the_stage_reads_the_inputs_of_its_spec(pipeline):
+    spec = spec_of(pipeline)
+    module = importlib.import_module(f"stages.{pipeline.replace('-', '_')}.stage")
+    (stage,) = (value for name, value in vars(module).items() if name.endswith("Stage") and value.__module__ == module.__name__)
+    entries = spec["input"].get("cross", [spec["input"]])
+    assert stage.name == pipeline
+    assert list(stage.inputs) == [entry["pfs"].get("name", entry["pfs"]["repo"]) for entry in entries]
+
+
+@pytest.mark.skipif(not SCHEMA.is_file(), reason="no shared data beside the repository")
+@pytest.mark.parametrize("pipeline", STAGES)
+def test_pachyderm_s_schema(pipeline):
+    jsonschema.Draft7Validator(json.loads(SCHEMA.read_text())).validate(spec_of(pipeline))
+
+
+@pytest.mark.parametrize("pipeline", STAGES)
+def test_pinned_requirements_are_those_of_the_lock(pipeline):
+    """What the tests ran with is what the images get."""
+    locked = set(re.findall(r"^([\w.-]+==[^ ;]+)", (REPOSITORY / "requirements.txt").read_text(), re.MULTILINE))
+    lines = (REPOSITORY / "stages" / pipeline.replace("-", "_") / "requirements.txt").read_text().splitlines()
+    pinned = {line for line in lines if line and not line.startswith("#")}
+    assert pinned
+    assert pinned <= locked
