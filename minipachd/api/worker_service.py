@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from concurrent.futures import CancelledError
 from typing import Any
 
 import grpc.aio
@@ -23,11 +22,7 @@ class WorkerService(worker_pb2_grpc.WorkerServicer):  # type: ignore[misc] # gen
         self._gate = gate
 
     async def NextDatum(self, request: Any, context: Any) -> Any:
-        answer = self._gate.next_datum(request.error)
-        try:
-            env = await asyncio.wrap_future(answer)
-        except (CancelledError, asyncio.CancelledError):
-            await context.abort(grpc.StatusCode.CANCELLED, "the worker has no more datums for this program")
+        env = await asyncio.wrap_future(self._gate.next_datum(request.error))  # cancelled with the program that asked
         return worker_pb2.NextDatumResponse(env=env)
 
 
