@@ -1,0 +1,365 @@
+"""Pushing: one commit per batch, whatever happens in between."""
+
+import contextlib
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_pachyderm.client.channel import Server
+from airflow_pachyderm.client.errors import RetryPolicy
+from airflow_pachyderm.client.pfs import Commit, PfsClient
+from airflow_pachyderm.client.push import Push, PushResult, description_prefix, holds
+from airflow_pachyderm.connection import PachydermConnection
+from airflow_pachyderm.exceptions import (
+    PachydermConflictError,
+    PachydermError,
+    PachydermInvalidError,
+    PachydermNotFoundError,
+    PachydermSourceError,
+    PachydermUnavailableError,
+)
+from airflow_pachyderm.files import Batch, SourceFile, list_folder
+from tests.airflow_pachyderm.proxy import CuttingProxy
+from tests.e2e.site import ImageSite
+from tests.support import Engine
+
+QUICK = RetryPolicy(deadline_seconds=0.3, first_pause_seconds=0.02, max_pause_seconds=0.1)
+PATIENT = RetryPolicy(deadline_seconds=20, first_pause_seconds=0.05, max_pause_seconds=0.2)
+
+
+@pytest.fixture
+def pfs(engine: Engine, repo: str) -> Iterator[PfsClient]:
+    yield from client(engine.address, QUICK)
+
+
+def client(address: str, retry: RetryPolicy) -> Iterator[PfsClient]:
+    host, _, port = address.rpartition(":")
+    server = Server(PachydermConnection("test", host, int(port)), retry=retry)
+    yield PfsClient(server)
+    server.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Ten files of 64 KiB."""
+    for number in range(10):
+        (tmp_path / f"{number}.jpg").write_bytes(bytes([number]) * 65536)
+    return tmp_path
+
+
+def push(pfs: PfsClient, repo: str, folder: Path | list[SourceFile], *, key: str = "dag/run/task/-1", **fields: Any) -> PushResult:
+    files = folder if isinstance(folder, list) else list(list_folder(str(folder)))
+    return Push(pfs, repo=repo, branch="master", key=key, batch=Batch(files), **fields).run()
+
+
+def commits(pfs: PfsClient, repo: str) -> list[Commit]:
+    try:
+        return pfs.list_commits(repo)
+    except PachydermNotFoundError:
+        return []
+
+
+def content(pfs: PfsClient, repo: str, ref: str = "master") -> dict[str, bytes]:
+    return {entry.path: pfs.read_file(repo, ref, entry.path) for entry in pfs.glob_files(repo, ref, "/**") if not entry.is_dir}
+
+
+def expected(folder: Path) -> dict[str, bytes]:
+    return {f"/{path.name}": path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_batch_is_one_finished_commit(pfs: PfsClient, repo: str, folder: Path) -> None:
+    result = push(pfs, repo, folder)
+
+    (commit,) = commits(pfs, repo)
+    assert (commit.commit_set, commit.finished, commit.error) == (result.commit_set, True, "")
+    assert commit.description.startswith("[airflow:dag/run/task/-1#")
+    assert commit.description.endswith("] 10 files")
+    assert (result.reused, result.files, result.size_bytes) == (False, 10, 10 * 65536)
+    assert content(pfs, repo) == expected(folder)
+
+
+def test_the_same_push_again_uses_its_commit(pfs: PfsClient, repo: str, folder: Path) -> None:
+    first = push(pfs, repo, folder)
+    again = push(pfs, repo, folder)
+
+    assert (again.commit_set, again.reused, again.size_bytes) == (first.commit_set, True, 0)
+    assert len(commits(pfs, repo)) == 1
+
+
+def test_another_run_makes_its_own_commit_of_the_same_files(pfs: PfsClient, repo: str, folder: Path) -> None:
+    push(pfs, repo, folder, key="dag/run1/task/-1")
+    push(pfs, repo, folder, key="dag/run11/task/-1")
+
+    assert len(commits(pfs, repo)) == 2
+    assert content(pfs, repo) == expected(folder)
+
+
+def test_a_push_whose_files_changed_makes_a_new_commit(pfs: PfsClient, repo: str, folder: Path) -> None:
+    push(pfs, repo, folder)
+    (folder / "0.jpg").write_bytes(b"longer than it was" * 10_000)
+
+    assert not push(pfs, repo, folder).reused
+
+    assert content(pfs, repo) == expected(folder)
+
+
+def test_a_commit_that_is_not_accepted_is_made_again(pfs: PfsClient, repo: str, folder: Path) -> None:
+    first = push(pfs, repo, folder)
+    asked: list[str] = []
+
+    def refuse(commit_set: str) -> bool:
+        asked.append(commit_set)
+        return False
+
+    assert push(pfs, repo, folder, accept=refuse).commit_set != first.commit_set
+
+    assert asked == [first.commit_set]
+
+
+def test_a_put_replaces_the_file(pfs: PfsClient, repo: str, tmp_path: Path) -> None:
+    for number, text in enumerate((b"first and long", b"second", b"")):
+        (tmp_path / "a").write_bytes(text)
+        push(pfs, repo, tmp_path, key=f"k{number}")
+
+    assert content(pfs, repo) == {"/a": b""}
+
+
+def test_deletions_come_before_the_files(pfs: PfsClient, repo: str, folder: Path) -> None:
+    push(pfs, repo, folder)
+    batch = Batch([SourceFile("/new/1.jpg", str(folder / "1.jpg"))], deletes=[f"/{number}.jpg" for number in range(9)])
+
+    Push(pfs, repo=repo, branch="master", key="k", batch=batch).run()
+
+    assert set(content(pfs, repo)) == {"/9.jpg", "/new/1.jpg"}
+
+
+def test_a_file_that_cannot_be_read_leaves_no_commit(pfs: PfsClient, repo: str, folder: Path) -> None:
+    files = list(list_folder(str(folder)))
+    (folder / "7.jpg").unlink()
+
+    with pytest.raises(PachydermSourceError, match=r"7\.jpg"):
+        push(pfs, repo, files)
+
+    assert commits(pfs, repo) == []
+
+
+def test_a_path_that_pachyderm_refuses_leaves_no_commit(pfs: PfsClient, repo: str, folder: Path) -> None:
+    with pytest.raises(PachydermInvalidError, match="path"):
+        push(pfs, repo, [SourceFile("/a*b.jpg", str(folder / "1.jpg"))])
+
+    assert commits(pfs, repo) == []
+
+
+def test_a_repo_that_is_missing_is_named(pfs: PfsClient, folder: Path) -> None:
+    with pytest.raises(PachydermNotFoundError, match="nowhere"):
+        push(pfs, "nowhere", folder)
+
+
+def test_a_connection_cut_in_the_middle_is_bridged(engine: Engine, repo: str, folder: Path) -> None:
+    with CuttingProxy(engine.address) as proxy:
+        for pfs in client(f"127.0.0.1:{proxy.port}", PATIENT):
+            proxy.cut_after(300_000, times=2)
+            push(pfs, repo, folder)
+
+            assert proxy.cuts == 2
+            assert [commit.finished for commit in commits(pfs, repo)] == [True]
+            assert content(pfs, repo) == expected(folder)
+
+
+def test_a_connection_that_stays_cut_leaves_no_commit_after_the_next_try(engine: Engine, pfs: PfsClient, repo: str, folder: Path) -> None:
+    with CuttingProxy(engine.address) as proxy:
+        for cut in client(f"127.0.0.1:{proxy.port}", QUICK):
+            proxy.cut_after(300_000, times=1_000)
+            with pytest.raises(PachydermUnavailableError):
+                push(cut, repo, folder)
+
+    assert not any(commit.finished for commit in commits(pfs, repo))
+    assert push(pfs, repo, folder).reused is False
+    assert [commit.finished for commit in commits(pfs, repo)] == [True]
+
+
+def test_a_server_that_dies_in_the_middle(own_engine: Engine, folder: Path) -> None:
+    """Killed while it receives, and started again: the try that was cut goes on by itself."""
+    with ImageSite(folder) as site:
+        for pfs in client(own_engine.address, PATIENT):
+            pfs.create_repo("images")
+            site.stall_on("7.jpg")
+            pushing = InThread(push, pfs, "images", list(list_folder(site.url)))
+            assert site.stalled.wait(60)
+            own_engine.kill()
+            own_engine.start()
+            site.resume()
+
+            assert pushing.result().files == 10
+            assert [commit.finished for commit in commits(pfs, "images")] == [True]
+            assert content(pfs, "images") == expected(folder)
+
+
+def test_a_worker_that_is_killed_leaves_its_commit_to_the_next_try(engine: Engine, pfs: PfsClient, repo: str, folder: Path) -> None:
+    with ImageSite(folder) as site:
+        site.stall_on("7.jpg")
+        code = f"""
+from airflow_pachyderm.client.channel import Server
+from airflow_pachyderm.client.pfs import PfsClient
+from airflow_pachyderm.client.push import Push
+from airflow_pachyderm.connection import PachydermConnection
+from airflow_pachyderm.files import Batch, list_folder
+host, _, port = {engine.address!r}.rpartition(":")
+pfs = PfsClient(Server(PachydermConnection("test", host, int(port))))
+Push(pfs, repo={repo!r}, branch="master", key="dag/run/task/-1", batch=Batch(list(list_folder({site.url!r})))).run()
+"""
+        worker = subprocess.Popen([sys.executable, "-c", code])
+        assert site.stalled.wait(60)
+        worker.kill()
+        worker.wait()
+        site.resume()
+        assert [commit.finished for commit in commits(pfs, repo)] == [False]
+
+        push(pfs, repo, list(list_folder(site.url)))
+
+    assert [commit.finished for commit in commits(pfs, repo)] == [True]
+    assert content(pfs, repo) == expected(folder)
+
+
+def test_a_stopped_push_ends_at_once_and_leaves_no_commit(pfs: PfsClient, repo: str, folder: Path) -> None:
+    with ImageSite(folder) as site:
+        site.stall_on("0.jpg")
+        running = Push(pfs, repo=repo, branch="master", key="k", batch=Batch(list(list_folder(site.url))))
+        pushing = InThread(running.run)
+        assert site.stalled.wait(60)
+        running.stop()
+
+        with pytest.raises(PachydermError, match="was stopped"):
+            pushing.result()
+
+    assert commits(pfs, repo) == []
+
+
+def test_another_open_commit_is_waited_for(pfs: PfsClient, repo: str, folder: Path) -> None:
+    other = pfs.start_commit_once(repo, "master", "by hand")
+    with logged("airflow_pachyderm.client.push", "Waiting for commit") as waiting:
+        pushing = InThread(push, pfs, repo, folder)
+        assert waiting.wait(30)
+    pfs.finish_commit(other)
+    pushed = pushing.result()
+
+    assert [commit.commit_set for commit in commits(pfs, repo)] == [pushed.commit_set, other.commit_set]
+
+
+def test_another_commit_that_stays_open_is_named_and_left_alone(pfs: PfsClient, repo: str, folder: Path) -> None:
+    other = pfs.start_commit_once(repo, "master", "by hand")
+
+    with pytest.raises(PachydermConflictError, match=rf"{other.commit_set} .*is open for more than 0 s \(description: by hand\)"):
+        push(pfs, repo, folder, branch_timeout=0.1)
+
+    assert [(commit.commit_set, commit.finished) for commit in commits(pfs, repo)] == [(other.commit_set, False)]
+
+
+def test_parallel_pushes_make_one_commit_each(engine: Engine, repo: str, folder: Path) -> None:
+    for pfs in client(engine.address, PATIENT):
+        threads = [
+            threading.Thread(
+                target=push, args=(pfs, repo, [SourceFile(f"/{number}.jpg", str(folder / f"{number}.jpg"))]), kwargs={"key": f"k{number}"}
+            )
+            for number in range(6)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert len(commits(pfs, repo)) == 6
+        assert set(content(pfs, repo)) == {f"/{number}.jpg" for number in range(6)}
+
+
+def test_memory_stays_bounded(engine: Engine, repo: str, tmp_path: Path) -> None:
+    """128 MB through a process that grows by far less."""
+    for number in range(2):
+        with (tmp_path / str(number)).open("wb") as stream:
+            stream.truncate(64 << 20)
+    code = f"""
+import resource, sys
+from airflow_pachyderm.client.channel import Server
+from airflow_pachyderm.client.pfs import PfsClient
+from airflow_pachyderm.client.push import Push
+from airflow_pachyderm.connection import PachydermConnection
+from airflow_pachyderm.files import Batch, list_folder
+host, _, port = {engine.address!r}.rpartition(":")
+pfs = PfsClient(Server(PachydermConnection("test", host, int(port))))
+pfs.list_commits({repo!r})
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+Push(pfs, repo={repo!r}, branch="master", key="k", batch=Batch(list(list_folder({str(tmp_path)!r})))).run()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    grown_kib = int(done.stdout.splitlines()[-1])
+    assert grown_kib < 60 << 10
+
+
+def test_holds_compares_content(pfs: PfsClient, repo: str, folder: Path) -> None:
+    file = SourceFile("/0.jpg", str(folder / "0.jpg"))
+    assert not holds(pfs, repo, "master", file)
+    push(pfs, repo, folder)
+
+    assert holds(pfs, repo, "master", file)
+    assert not holds(pfs, repo, "master", SourceFile("/0.jpg", str(folder / "1.jpg")))
+    assert not holds(pfs, repo, "master", SourceFile("/none.jpg", str(folder / "0.jpg")))
+
+
+def test_a_key_cannot_pass_for_another() -> None:
+    assert not description_prefix("a#b").startswith(description_prefix("a"))
+    assert description_prefix("d/manual__2026-11-23T02:00:00+00:00/t/3") == "[airflow:d/manual__2026-11-23T02:00:00+00:00/t/3#"
+
+
+def test_the_clients_own_commit_publishes_half_a_push(engine: Engine, pfs: PfsClient, repo: str) -> None:
+    """Why the provider does not use ``Client.commit``: the day this fails, the detour can go."""
+
+    def half() -> None:
+        with engine.client.commit(repo, "master") as commit:
+            engine.client.put_file_bytes(commit, "/0.jpg", b"half")
+            raise ValueError("in the middle")
+
+    with pytest.raises(ValueError, match="in the middle"):
+        half()
+
+    assert [commit.finished for commit in commits(pfs, repo)] == [True]
+
+
+@contextlib.contextmanager
+def logged(logger: str, text: str) -> Iterator[threading.Event]:
+    """An event that is set when the logger says something with the text in it."""
+    seen = threading.Event()
+
+    class Ear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if text in record.getMessage():
+                seen.set()
+
+    ear = Ear()
+    logging.getLogger(logger).addHandler(ear)
+    try:
+        yield seen
+    finally:
+        logging.getLogger(logger).removeHandler(ear)
+
+
+class InThread:
+    """A call in a thread of its own, with its result or its error."""
+
+    def __init__(self, function: Callable[..., Any], *args: Any) -> None:
+        self._pool = ThreadPoolExecutor(1)
+        self._future = self._pool.submit(function, *args)
+
+    def result(self) -> Any:
+        try:
+            return self._future.result(timeout=120)
+        finally:
+            self._pool.shutdown(wait=False)
