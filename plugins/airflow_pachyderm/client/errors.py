@@ -50,7 +50,10 @@ _BY_TEXT: Final[tuple[tuple[re.Pattern[str], type[PachydermError]], ...]] = (
         PachydermConflictError,
     ),
     (re.compile(r"not found|no commits found"), PachydermNotFoundError),
-    (re.compile(r"invalid|must |cannot |malformed|unsupported|not supported|more than once|multiple "), PachydermInvalidError),
+    (
+        re.compile(r"invalid|must |cannot |doesn't have |malformed|unsupported|not supported|more than once|multiple "),
+        PachydermInvalidError,
+    ),
 )
 
 

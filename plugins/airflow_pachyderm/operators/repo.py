@@ -37,7 +37,6 @@ class PachydermDeleteRepoOperator(PachydermOperator):
 
     :param repo: Name (templated).
     :param force: Also when pipelines read it.
-    :return: Whether there was one.
     :raises PachydermConflictError: Pipelines read it, and ``force`` is False.
     """
 
@@ -48,11 +47,10 @@ class PachydermDeleteRepoOperator(PachydermOperator):
         self.repo = repo
         self.force = force
 
-    def execute(self, context: "Context") -> bool:  # noqa: ARG002 - Airflow's signature
+    def execute(self, context: "Context") -> None:  # noqa: ARG002 - Airflow's signature
         """Delete it."""
-        deleted = self.hook.pfs.delete_repo(self.repo, force=self.force)
-        self.log.info("Repo %s %s", self.repo, "is deleted" if deleted else "was not there")
-        return deleted
+        self.hook.pfs.delete_repo(self.repo, force=self.force)
+        self.log.info("Repo %s is deleted", self.repo)
 
 
 class PachydermWaitForCommitOperator(PachydermWaitingOperator):

@@ -1,0 +1,473 @@
+"""The operators against the real engine, deferred and not."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_pachyderm.exceptions import (
+    PachydermConflictError,
+    PachydermInvalidError,
+    PachydermJobError,
+    PachydermNotFoundError,
+    PachydermSourceError,
+    PachydermTimeoutError,
+)
+from airflow_pachyderm.files import SourceFile, write_manifest
+from airflow_pachyderm.hooks.pachyderm import PachydermHook
+from airflow_pachyderm.operators.file import PachydermDeleteFileOperator, PachydermGetFileOperator, PachydermPutFileOperator
+from airflow_pachyderm.operators.pipeline import (
+    PachydermCreatePipelineOperator,
+    PachydermCreateSecretOperator,
+    PachydermDeletePipelineOperator,
+    PachydermRunCronOperator,
+    PachydermStartPipelineOperator,
+    PachydermStopPipelineOperator,
+)
+from airflow_pachyderm.operators.push import PachydermPushOperator
+from airflow_pachyderm.operators.repo import PachydermCreateRepoOperator, PachydermDeleteRepoOperator, PachydermWaitForCommitOperator
+from airflow_pachyderm.sensors.commit import PachydermCommitSensor, PachydermFileSensor
+from airflow_pachyderm.sensors.job import PachydermJobSensor
+from airflow_pachyderm.sensors.pipeline import PachydermPipelineStateSensor
+from tests.airflow_pachyderm.tasks import Task, again, fire
+from tests.support import Engine
+
+DONE = pytest.mark.parametrize("deferrable", [True, False], ids=["deferred", "polling"])
+
+
+@pytest.fixture(autouse=True)
+def connection(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Airflow connection, as a person would set it in the environment."""
+    host, _, port = engine.address.rpartition(":")
+    monkeypatch.setenv("AIRFLOW_CONN_PACHYDERM_DEFAULT", json.dumps({"conn_type": "pachyderm", "host": host, "port": int(port)}))
+
+
+@pytest.fixture
+def hook() -> Iterator[PachydermHook]:
+    hook = PachydermHook()
+    yield hook
+    hook.server.close()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    for name in ("a.txt", "b.txt", "c.txt"):
+        (tmp_path / name).write_text(name)
+    return [str(tmp_path / name) for name in ("a.txt", "b.txt", "c.txt")]
+
+
+def pipeline(hook: PachydermHook, repo: str, *, stdin: str = "cp $PFS_ROOT/*/* $PFS_ROOT/out/", **fields: Any) -> str:
+    """A pipeline that reads the repo; it copies each file, or does what ``stdin`` says."""
+    name = f"{repo}-copy"
+    source = {"pfs": {"repo": repo, "name": "in", "glob": "/*"}}
+    stdin = stdin.replace("$PFS_ROOT/*/*", "$PFS_ROOT/in/*")
+    spec = {"pipeline": {"name": name}, "input": source, "transform": {"cmd": ["sh"], "stdin": [stdin]}, **fields}
+    hook.pps.create_pipeline(spec, name="test")
+    return name
+
+
+# Push
+
+
+@DONE
+def test_push_waits_for_the_jobs_and_sums_them_up(hook: PachydermHook, repo: str, files: list[str], deferrable: bool) -> None:
+    name = pipeline(hook, repo)
+    task = Task(PachydermPushOperator(task_id="push", repo=repo, files=files, deferrable=deferrable, poll_interval=0.1))
+
+    result = task.run()
+
+    job = result["jobs"][name]
+    assert (job["state"], job["total"], job["processed"], job["skipped"], job["failed"]) == ("success", 3, 3, 0, 0)
+    assert (result["files"], result["bytes"], result["reused"]) == (3, 15, False)
+    assert result["seconds"] >= job["seconds"] >= 0
+    assert result["commit"] == task.ti.xcoms["commit"] == hook.pfs.head(repo).commit_set
+    assert result["commit"] in task.ti.xcoms["_link_PachydermCommitLink"]
+    assert len(task.triggers) == deferrable
+
+
+def test_push_creates_the_repo_and_is_done_at_once_where_nothing_reads_it(hook: PachydermHook, repo: str, files: list[str]) -> None:
+    task = Task(PachydermPushOperator(task_id="push", repo=f"{repo}-new", files=files))
+
+    assert task.run()["jobs"] == {}
+
+    assert not task.triggers
+    assert len(hook.pfs.glob_files(f"{repo}-new", "master", "/*")) == 3
+
+
+def test_a_retry_uses_the_commit_and_waits_for_its_jobs_again(hook: PachydermHook, repo: str, files: list[str]) -> None:
+    pipeline(hook, repo)
+    task = Task(PachydermPushOperator(task_id="push", repo=repo, files=files, poll_interval=0.1))
+
+    first, second = task.run(), task.run()
+
+    assert (second["commit"], second["reused"], second["bytes"]) == (first["commit"], True, 0)
+    assert second["jobs"] == first["jobs"]
+    assert len(hook.pfs.list_commits(repo)) == 1
+
+
+def test_the_same_files_in_a_new_run_make_a_commit_whose_datums_are_skipped(hook: PachydermHook, repo: str, files: list[str]) -> None:
+    name = pipeline(hook, repo)
+    Task(PachydermPushOperator(task_id="push", repo=repo, files=files, poll_interval=0.1)).run()
+    other = Task(PachydermPushOperator(task_id="push", repo=repo, files=files, poll_interval=0.1))
+    other.ti.run_id = "manual__later"
+
+    job = other.run()["jobs"][name]
+
+    assert (job["processed"], job["skipped"]) == (0, 3)
+    assert len(hook.pfs.list_commits(repo)) == 2
+
+
+def test_two_runs_with_one_batch_key_are_one_push(hook: PachydermHook, repo: str, files: list[str]) -> None:
+    first = Task(PachydermPushOperator(task_id="push", repo=repo, files=files, batch_key="nightly/2026-11-22"))
+    second = Task(PachydermPushOperator(task_id="push", repo=repo, files=files, batch_key="nightly/2026-11-22"))
+    second.ti.run_id = "manual__later"
+
+    assert first.run()["commit"] == second.run()["commit"]
+
+
+@DONE
+def test_a_failed_job_fails_the_task_with_all_a_person_needs(hook: PachydermHook, repo: str, files: list[str], deferrable: bool) -> None:
+    name = pipeline(hook, repo, stdin="echo looking at $PFS_ROOT/in/*; test ! -e $PFS_ROOT/in/b.txt", datum_tries=1)
+    task = Task(PachydermPushOperator(task_id="push", repo=repo, files=files, deferrable=deferrable, poll_interval=0.1))
+
+    with pytest.raises(PachydermJobError) as caught:
+        task.run()
+
+    text = str(caught.value)
+    assert caught.value.pipeline == name
+    assert f"{name} failure: " in text
+    assert f"failed datum {caught.value.reason.split()[1][:16]}" in text or "failed datum" in text
+    assert f"{repo}:/b.txt" in text
+    assert "| looking at" in text
+
+
+def test_a_retry_after_a_failed_job_pushes_again(hook: PachydermHook, repo: str, files: list[str], tmp_path: Path) -> None:
+    mended = tmp_path / "mended"
+    name = pipeline(hook, repo, stdin=f"test -e {mended}", datum_tries=1)
+    task = Task(PachydermPushOperator(task_id="push", repo=repo, files=files, poll_interval=0.1))
+    with pytest.raises(PachydermJobError):
+        task.run()
+    mended.touch()
+
+    result = task.run()
+
+    assert (result["reused"], result["jobs"][name]["state"], result["jobs"][name]["processed"]) == (False, "success", 3)
+
+
+@DONE
+def test_jobs_that_take_too_long_are_named_and_go_on(hook: PachydermHook, repo: str, files: list[str], deferrable: bool) -> None:
+    name = pipeline(hook, repo, stdin="sleep 2")
+    task = Task(
+        PachydermPushOperator(task_id="push", repo=repo, files=files[:1], deferrable=deferrable, poll_interval=0.1, wait_timeout=0.3)
+    )
+
+    with pytest.raises(PachydermTimeoutError, match=f"still run after 0 s: {name}: running"):
+        task.run()
+
+    assert hook.pps.inspect_job_set(task.ti.xcoms["commit"])[0].state == "running"
+
+
+def test_killing_a_deferred_push_stops_its_jobs(hook: PachydermHook, repo: str, files: list[str]) -> None:
+    pipeline(hook, repo, stdin="sleep 60")
+    task = Task(PachydermPushOperator(task_id="push", repo=repo, files=files, poll_interval=0.1, wait_timeout=0.5))
+    with pytest.raises(PachydermTimeoutError):
+        task.run()
+    (job,) = hook.pps.inspect_job_set(task.ti.xcoms["commit"])
+    assert job.state == "running"
+
+    asyncio.run(again(task.triggers[0]).on_kill())
+
+    assert fire(again(task.triggers[0])).payload["jobs"][0]["state"] == "killed"
+
+
+def test_a_manifest_is_pushed(repo: str, files: list[str], tmp_path: Path) -> None:
+    manifest = str(tmp_path / "m.jsonl")
+    write_manifest(manifest, [SourceFile("/x/1", files[0], 5), SourceFile("/x/2", files[1], 5)])
+
+    assert Task(PachydermPushOperator(task_id="push", repo=repo, manifest=manifest)).run()["files"] == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "message"),
+    [
+        ({}, PachydermInvalidError, "either files or a manifest"),
+        ({"files": ["/a"], "manifest": "/m"}, PachydermInvalidError, "either files or a manifest"),
+        ({"files": []}, PachydermSourceError, "nothing to push: the list of files is empty"),
+        ({"manifest": "/nowhere/m.jsonl"}, PachydermSourceError, "Cannot read manifest /nowhere/m.jsonl"),
+        ({"files": ["/nowhere/a.jpg"]}, PachydermSourceError, "Cannot read /nowhere/a.jpg"),
+    ],
+)
+def test_what_cannot_be_pushed_is_named(
+    repo: str, hook: PachydermHook, fields: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        Task(PachydermPushOperator(task_id="push", repo=repo, **fields)).run()
+
+    assert hook.pfs.list_commits(repo) == []
+
+
+# Repos and files
+
+
+def test_create_and_delete_a_repo(hook: PachydermHook, repo: str) -> None:
+    name = f"{repo}-other"
+
+    assert [Task(PachydermCreateRepoOperator(task_id="t", repo=name)).run() for _ in range(2)] == [True, False]
+    for _ in range(2):
+        Task(PachydermDeleteRepoOperator(task_id="t", repo=name)).run()
+    with pytest.raises(PachydermNotFoundError):
+        hook.pfs.head(name)
+
+
+def test_a_repo_name_that_is_not_allowed_is_refused() -> None:
+    with pytest.raises(PachydermInvalidError, match="alphanumeric"):
+        Task(PachydermCreateRepoOperator(task_id="t", repo="no/slash")).run()
+
+
+def test_put_file_commits_only_what_differs(hook: PachydermHook, repo: str, files: list[str]) -> None:
+    put = PachydermPutFileOperator(task_id="put", repo=repo, path="/rule.json", source=files[0])
+    first, second = Task(put).run(), Task(put).run()
+    Path(files[0]).write_text("other")
+    third = Task(put).run()
+
+    assert second is None
+    assert len({first, second, third}) == 3
+    assert hook.pfs.read_file(repo, "master", "/rule.json") == b"other"
+    assert len(hook.pfs.list_commits(repo)) == 2
+
+
+def test_put_file_takes_text(hook: PachydermHook, repo: str) -> None:
+    Task(PachydermPutFileOperator(task_id="put", repo=repo, path="note", text="grüße")).run()
+
+    assert hook.pfs.read_file(repo, "master", "/note").decode() == "grüße"
+
+
+def test_put_file_drops_what_an_earlier_try_left_before_it_compares(hook: PachydermHook, repo: str, files: list[str]) -> None:
+    put = PachydermPutFileOperator(task_id="put", repo=repo, path="/a", source=files[0])
+    task = Task(put)
+    left = hook.pfs.start_commit_once(repo, "master", f"[airflow:dag/{task.ti.run_id}/put/-1#0123456789abcdef] 1 files")
+
+    commit = task.run()
+
+    assert [found.commit_set for found in hook.pfs.list_commits(repo)] == [commit]
+    assert commit != left.commit_set
+
+
+def test_put_file_by_the_server(hook: PachydermHook, repo: str, files: list[str]) -> None:
+    from tests.e2e.site import ImageSite
+
+    with ImageSite(Path(files[0]).parent) as site:
+        Task(PachydermPutFileOperator(task_id="put", repo=repo, path="/a", source=f"{site.url}/a.txt", server_side=True)).run()
+
+    assert hook.pfs.read_file(repo, "master", "/a") == b"a.txt"
+
+
+def test_delete_files(hook: PachydermHook, repo: str, files: list[str]) -> None:
+    Task(PachydermPushOperator(task_id="push", repo=repo, files=files)).run()
+
+    Task(PachydermDeleteFileOperator(task_id="delete", repo=repo, paths=["/a.txt", "/nowhere"])).run()
+
+    assert [entry.path for entry in hook.pfs.glob_files(repo, "master", "/*")] == ["/b.txt", "/c.txt"]
+
+
+def test_get_files(repo: str, files: list[str], tmp_path: Path) -> None:
+    Task(PachydermPushOperator(task_id="push", repo=repo, files=files)).run()
+
+    one = Task(PachydermGetFileOperator(task_id="get", repo=repo, path="/a.txt", target=f"{tmp_path}/new/one")).run()
+    many = Task(PachydermGetFileOperator(task_id="get", repo=repo, path="/*", target=f"{tmp_path}/many/")).run()
+
+    assert [Path(url).read_text() for url in (*one, *many)] == ["a.txt", "a.txt", "b.txt", "c.txt"]
+
+
+def test_getting_what_is_not_there_or_too_much_is_refused(repo: str, files: list[str], tmp_path: Path) -> None:
+    Task(PachydermPushOperator(task_id="push", repo=repo, files=files)).run()
+
+    with pytest.raises(PachydermNotFoundError, match=r"has no file /none"):
+        Task(PachydermGetFileOperator(task_id="get", repo=repo, path="/none", target=f"{tmp_path}/x")).run()
+    with pytest.raises(PachydermInvalidError, match=r"matches 3 files; let target .* end in a slash"):
+        Task(PachydermGetFileOperator(task_id="get", repo=repo, path="/*", target=f"{tmp_path}/x")).run()
+
+
+# Pipelines
+
+
+def spec_file(tmp_path: Path, *names: str, **fields: Any) -> str:
+    specs = [
+        {"pipeline": {"name": name}, "input": {"cron": {"name": "tick", "spec": "@every 1000h"}}, "transform": {"cmd": ["true"]}, **fields}
+        for name in names
+    ]
+    path = tmp_path / "spec.json"
+    path.write_text(json.dumps(specs))
+    return str(path)
+
+
+def create(spec: str, **fields: Any) -> dict[str, str]:
+    done: dict[str, str] = Task(PachydermCreatePipelineOperator(task_id="create", spec=spec, **fields)).run()
+    return done
+
+
+def test_pipelines_are_created_once_and_updated_when_their_spec_differs(hook: PachydermHook, repo: str, tmp_path: Path) -> None:
+    one, two = f"{repo}-1", f"{repo}-2"
+
+    assert create(spec_file(tmp_path, one, two)) == {one: "created", two: "created"}
+    assert create(spec_file(tmp_path, one, two)) == {one: "unchanged", two: "unchanged"}
+    assert create(spec_file(tmp_path, one, description="new")) == {one: "updated"}
+
+    versions = [found.version for found in (hook.pps.inspect_pipeline(one), hook.pps.inspect_pipeline(two)) if found]
+    assert versions == [2, 1]
+
+
+def test_an_update_can_be_forbidden(repo: str, tmp_path: Path) -> None:
+    create(spec_file(tmp_path, repo + "-1"))
+
+    with pytest.raises(PachydermConflictError, match="already exists"):
+        create(spec_file(tmp_path, repo + "-1", description="new"), update=False)
+
+
+def test_a_spec_with_an_unknown_field_creates_nothing(hook: PachydermHook, repo: str, tmp_path: Path) -> None:
+    with pytest.raises(PachydermInvalidError, match=r"Pipeline spec .*/spec\.json: .*paralelism"):
+        create(spec_file(tmp_path, repo + "-1", paralelism=3))
+
+    assert hook.pps.inspect_pipeline(repo + "-1") is None
+
+
+def test_a_spec_that_reads_a_missing_repo_names_it(repo: str, tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    path.write_text(
+        json.dumps({"pipeline": {"name": repo + "-1"}, "input": {"pfs": {"repo": "nowhere", "glob": "/*"}}, "transform": {"cmd": ["true"]}})
+    )
+
+    with pytest.raises(PachydermNotFoundError, match=r"create pipeline .* from .*p\.json.*nowhere"):
+        create(str(path))
+
+
+def test_stop_start_tick_and_delete(hook: PachydermHook, repo: str, tmp_path: Path) -> None:
+    name = repo + "-cron"
+    create(spec_file(tmp_path, name))
+
+    Task(PachydermStopPipelineOperator(task_id="t", pipeline=name)).run()
+    assert hook.pps.inspect_pipeline(name).stopped  # type: ignore[union-attr]
+    Task(PachydermStartPipelineOperator(task_id="t", pipeline=name)).run()
+    assert not hook.pps.inspect_pipeline(name).stopped  # type: ignore[union-attr]
+    Task(PachydermRunCronOperator(task_id="t", pipeline=name)).run()
+    assert len(hook.pfs.glob_files(f"{name}_tick", "master", "/*")) == 1
+    for _ in range(2):
+        Task(PachydermDeletePipelineOperator(task_id="t", pipeline=name)).run()
+    assert hook.pps.inspect_pipeline(name) is None
+
+
+def test_a_tick_needs_a_cron_input(hook: PachydermHook, repo: str) -> None:
+    with pytest.raises(PachydermInvalidError, match="cron input"):
+        Task(PachydermRunCronOperator(task_id="t", pipeline=pipeline(hook, repo))).run()
+
+
+def test_a_secret_comes_from_a_connection(engine: Engine, repo: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MAIL", json.dumps({"conn_type": "http", "password": "SG.key", "extra": {"region": "eu"}}))
+    fields = {"SENDGRID_API_KEY": "password", "REGION": "extra.region"}
+
+    for _ in range(2):
+        Task(PachydermCreateSecretOperator(task_id="t", secret=repo, source_conn_id="mail", fields=fields)).run()
+
+    assert engine.client.inspect_secret(repo).secret.name == repo
+    with pytest.raises(PachydermInvalidError, match=r"Connection mail has no value in extra\.zone"):
+        Task(PachydermCreateSecretOperator(task_id="t", secret=repo, source_conn_id="mail", fields={"Z": "extra.zone"})).run()
+
+
+# Waiting for others' work
+
+
+@DONE
+def test_wait_for_a_commit_that_somebody_else_made(engine: Engine, hook: PachydermHook, repo: str, deferrable: bool) -> None:
+    name = pipeline(hook, repo)
+    commit = engine.client.start_commit(repo, "master")
+    engine.client.put_file_bytes(commit, "/a", b"a")
+    engine.client.finish_commit(commit)
+    wait = PachydermWaitForCommitOperator(task_id="wait", commit_set=commit.id, deferrable=deferrable, poll_interval=0.1)
+
+    assert Task(wait).run()[name]["state"] == "success"
+
+
+@DONE
+def test_the_job_sensor(hook: PachydermHook, repo: str, files: list[str], deferrable: bool) -> None:
+    name = pipeline(hook, repo, stdin="sleep 0.5; test ! -e $PFS_ROOT/in/b.txt", datum_tries=1)
+    good = Task(PachydermPushOperator(task_id="push", repo=repo, files=files[:1], wait=False)).run()["commit"]
+
+    Task(PachydermJobSensor(task_id="s", commit_set=good, pipeline=name, deferrable=deferrable, poke_interval=0.1)).run()
+
+    bad = Task(PachydermPushOperator(task_id="push2", repo=repo, files=files[1:2], wait=False)).run()["commit"]
+    with pytest.raises(PachydermJobError, match=f"{name} failure"):
+        Task(PachydermJobSensor(task_id="s", commit_set=bad, deferrable=deferrable, poke_interval=0.1)).run()
+    with pytest.raises(PachydermNotFoundError, match="has no job of pipeline edges"):
+        Task(PachydermJobSensor(task_id="s", commit_set=good, pipeline="edges", deferrable=deferrable)).run()
+
+
+def test_the_commit_sensor_waits_for_the_next_commit(hook: PachydermHook, repo: str, files: list[str]) -> None:
+    first = Task(PachydermPushOperator(task_id="p1", repo=repo, files=files)).run()["commit"]
+    assert Task(PachydermCommitSensor(task_id="s", repo=repo, after="")).run() == {"commit": first}
+    waiting = Task(PachydermCommitSensor(task_id="s", repo=repo, timeout=0.3, poke_interval=0.1))
+    with pytest.raises(PachydermTimeoutError, match=f"Still waiting for a new commit on {repo}@master after 0 s"):
+        waiting.run()
+
+    second = Task(PachydermPushOperator(task_id="p2", repo=repo, files=files)).run()["commit"]
+
+    assert Task(PachydermCommitSensor(task_id="s", repo=repo, after=first)).run() == {"commit": second}
+
+
+def test_an_open_commit_is_not_news(hook: PachydermHook, repo: str) -> None:
+    commit = hook.pfs.start_commit_once(repo, "master", "")
+    sensor = PachydermCommitSensor(task_id="s", repo=repo, after="", timeout=0.2, poke_interval=0.1)
+
+    with pytest.raises(PachydermTimeoutError):
+        Task(sensor).run()
+
+    hook.pfs.finish_commit(commit)
+    assert Task(PachydermCommitSensor(task_id="s", repo=repo, after="")).run() == {"commit": commit.commit_set}
+
+
+@DONE
+def test_the_file_sensor(repo: str, files: list[str], deferrable: bool) -> None:
+    sensor = PachydermFileSensor(task_id="s", repo=repo, path="/b*", timeout=0.3, poke_interval=0.1, deferrable=deferrable)
+    with pytest.raises(Exception, match=r"waiting|timed out|Sensor has timed out"):
+        Task(sensor).run()
+
+    commit = Task(PachydermPushOperator(task_id="push", repo=repo, files=files)).run()["commit"]
+
+    found = Task(PachydermFileSensor(task_id="s", repo=repo, path="/b*", deferrable=deferrable)).run()
+    assert getattr(found, "xcom_value", found) == {"commit": commit, "path": "/b.txt"}
+
+
+def test_the_pipeline_sensor(hook: PachydermHook, repo: str) -> None:
+    name = pipeline(hook, repo)
+
+    assert Task(PachydermPipelineStateSensor(task_id="s", pipeline=name, poke_interval=0.1)).run()["state"] in ("running", "standby")
+    hook.pps.stop_pipeline(name)
+    assert Task(PachydermPipelineStateSensor(task_id="s", pipeline=name, states=["paused"])).run() == {"state": "paused"}
+    with pytest.raises(PachydermNotFoundError):
+        Task(PachydermPipelineStateSensor(task_id="s", pipeline="nowhere")).run()
+
+
+# The hook
+
+
+def test_the_test_button(engine: Engine, monkeypatch: pytest.MonkeyPatch, free_port: int) -> None:
+    assert PachydermHook().test_connection()[0]
+    monkeypatch.setenv("AIRFLOW_CONN_NOBODY", json.dumps({"conn_type": "pachyderm", "host": "127.0.0.1", "port": free_port}))
+    monkeypatch.setenv("AIRFLOW_CONN_BAD", json.dumps({"conn_type": "pachyderm"}))
+    host, _, port = engine.address.rpartition(":")
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_PROJECT", json.dumps({"conn_type": "pachyderm", "host": host, "port": int(port), "extra": {"project": "none"}})
+    )
+
+    answers = {name: PachydermHook(name).test_connection() for name in ("nobody", "bad", "project")}
+
+    assert [ok for ok, _ in answers.values()] == [False, False, False]
+    assert "no server answers" in answers["nobody"][1]
+    assert "has no host" in answers["bad"][1]
+    assert "none" in answers["project"][1]
+
+
+def test_the_clients_own_face_is_there_for_all_else(repo: str) -> None:
+    assert repo in [info.repo.name for info in PachydermHook().get_conn().list_repo()]
