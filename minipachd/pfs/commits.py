@@ -136,6 +136,8 @@ def write_files(
     """See :meth:`Txn.write_files`."""
     row = _open_row(txn, key)
     tree = txn.files(txn.commit_at(row)).tree
+    if upload is not None:
+        txn.record(upload)  # first: appending reads what it brought
     puts = {(entry.path, entry.tag): entry for entry in put}
     appended = {(entry.path, entry.tag): entry for entry in append}
     deletes = _deleted_keys(tree, delete, {*puts, *appended})
@@ -143,8 +145,6 @@ def write_files(
         puts[entry.path, entry.tag] = _appended(txn, tree, entry, puts, deletes)
     for path, _ in puts:
         paths.check(path)
-    if upload is not None:
-        txn.record(upload)
     _store_root(txn, row, tree.edit(map(encode_entry, puts.values()), deletes))
 
 
