@@ -2,7 +2,7 @@
 
     python -m benchmarks.bare_loop --model frozen_inference_graph.pb --images FOLDER --size original|300 --batch 8
 
-One single-threaded process per share of the images. It prints ``ready`` once TensorFlow and the graph are loaded and warm, waits for a line on
+One single-threaded process per share of the images prints ``ready`` once TensorFlow and the graph are loaded and warm, waits for a line on
 standard input, works, and prints the seconds that took.
 """
 

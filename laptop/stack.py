@@ -178,7 +178,12 @@ def _first_line(stream: IO[str] | None, timeout: float) -> str:
     """The first line that a process prints; empty when it ended or printed nothing within ``timeout`` seconds."""
     assert stream is not None  # noqa: S101 - asked for with PIPE
     line: list[str] = []
-    reader = threading.Thread(target=lambda: line.append(stream.readline().strip()), daemon=True)
+
+    def read() -> None:
+        with stream:
+            line.append(stream.readline().strip())
+
+    reader = threading.Thread(target=read, daemon=True)
     reader.start()
     reader.join(timeout)
     return line[0] if line else ""

@@ -116,4 +116,4 @@ def listening_elsewhere(stack: Stack) -> list[str]:
     roots = [psutil.Process(component.pid) for component in stack.processes.values()]
     processes = [process for root in roots for process in (root, *root.children(recursive=True))]
     sockets = [socket for process in processes for socket in process.net_connections("inet") if socket.status == psutil.CONN_LISTEN]
-    return [str(socket.laddr) for socket in sockets if socket.laddr.ip not in {"127.0.0.1", "::1"}]
+    return [str(socket.laddr) for socket in sockets if socket.laddr.ip.removeprefix("::ffff:") not in {"127.0.0.1", "::1"}]
