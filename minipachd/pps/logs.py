@@ -13,7 +13,7 @@ import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from minipachd.pps.spec import DatumId, JobId, PipelineKey
 
 log = logging.getLogger(__name__)
 
-MAX_DATUM_BYTES = 8 << 20
+MAX_DATUM_BYTES = 4 << 20
 MAX_PIPELINE_BYTES = 256 << 20
 _PIPELINE_FILE = "pipeline.jsonl"
 
@@ -230,16 +230,17 @@ class DatumLog:
         self._user_bytes = self._dropped = 0
         self.last_line = ""
 
-    def user(self, line: bytes) -> None:
-        """Add a line that user code printed; past the bound it is only counted."""
-        self._user_bytes += len(line)
+    def user(self, lines: Sequence[bytes]) -> None:
+        """Add lines that user code printed; past the bound they are only counted."""
         if self._user_bytes > MAX_DATUM_BYTES:
-            self._dropped += 1
+            self._dropped += len(lines)
             return
-        text = line.decode("utf-8", errors="replace")
-        if text.strip():
-            self.last_line = text
-        self._add(text, user=True)
+        for line in lines:
+            self._user_bytes += len(line) + 1
+            text = line.decode("utf-8", errors="replace")
+            if text.strip():
+                self.last_line = text
+            self._add(text, user=True)
 
     def worker(self, message: str) -> None:
         """Add a line of our own."""

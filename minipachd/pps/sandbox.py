@@ -47,15 +47,15 @@ class Sandbox:
     All methods but :meth:`poke` belong to the one thread that uses it.
 
     :param work_dir: Exists; ``pfs`` is made in it.
-    :param on_line: Gets every line that the command prints, without its newline.
+    :param on_lines: Gets the lines that the command prints, without their newlines, some at a time.
     :param namespace: False leaves ``/pfs`` alone even where it could be made.
     """
 
-    def __init__(self, work_dir: Path, *, on_line: Callable[[bytes], None], namespace: bool = True) -> None:
+    def __init__(self, work_dir: Path, *, on_lines: Callable[[Sequence[bytes]], None], namespace: bool = True) -> None:
         self.work_dir, self.pfs_root = work_dir, work_dir / "pfs"
         self.pfs_root.mkdir(exist_ok=True)
         (work_dir / "root").mkdir(exist_ok=True)
-        self._on_line = on_line
+        self._on_lines = on_lines
         self._poke_read, self._poke_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._output: int | None = None
         self._partial = b""
@@ -96,7 +96,7 @@ class Sandbox:
     def start(
         self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, stdin: bytes = b"", user: tuple[int, int] | None = None
     ) -> None:
-        """Start a command in a session of its own; its output goes to ``on_line`` while this thread is in :meth:`wait`.
+        """Start a command in a session of its own; its output goes to ``on_lines`` while this thread is in :meth:`wait`.
 
         :param user: Ids of the user and group to become; only root can.
         :raises ProcessStartError: Nothing runs.
@@ -200,10 +200,10 @@ class Sandbox:
             self._close_output()
             return False
         *lines, self._partial = (self._partial + data).split(b"\n")
-        for line in lines:
-            self._on_line(line)
+        if lines:
+            self._on_lines(lines)
         if len(self._partial) >= MAX_LINE_BYTES:  # a program that never ends its line must not fill our memory
-            self._on_line(self._partial)
+            self._on_lines([self._partial])
             self._partial = b""
         return True
 
@@ -212,7 +212,7 @@ class Sandbox:
             os.close(self._output)
             self._output = None
         if self._partial:
-            self._on_line(self._partial)
+            self._on_lines([self._partial])
             self._partial = b""
 
     def _send(self, message: Mapping[str, object], descriptors: list[int]) -> None:

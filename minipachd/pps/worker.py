@@ -281,7 +281,7 @@ class Worker:
             if services.serve_gate is None:
                 raise TryFailedError("datum batching is not available: the server offers no port for NextDatum")
             self._gate_server = services.serve_gate(self._gate)
-        sandbox = Sandbox(self._directory, on_line=self._log.user, namespace=services.namespaces)
+        sandbox = Sandbox(self._directory, on_lines=self._log.user, namespace=services.namespaces)
         self._report_isolation(sandbox)
         owner = _owner(self._transform.user)
         if owner is not None:

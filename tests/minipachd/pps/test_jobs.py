@@ -62,9 +62,7 @@ def test_a_cross_runs_every_pair_and_only_new_pairs_again(lab: Lab) -> None:
     lab.repo("in")
     lab.repo("rules")
     lab.put({"/r1": "x"}, repo="rules")
-    lab.pipeline(
-        "pairs", "cat $in $rules >$PFS_ROOT/out/$(basename $in)-$(basename $rules)", input=cross(pfs("in"), pfs("rules"))
-    )
+    lab.pipeline("pairs", "cat $in $rules >$PFS_ROOT/out/$(basename $in)-$(basename $rules)", input=cross(pfs("in"), pfs("rules")))
 
     assert counts(lab.run({"/a": "1", "/b": "2"})["pairs"]) == {"processed": 2, "total": 2}
     assert counts(lab.run({"/r2": "y"}, repo="rules")["pairs"]) == {"processed": 2, "skipped": 2, "total": 4}
@@ -73,7 +71,9 @@ def test_a_cross_runs_every_pair_and_only_new_pairs_again(lab: Lab) -> None:
 
 def test_a_failed_datum_fails_the_job_with_its_reason_after_the_others_ran(lab: Lab) -> None:
     lab.repo()
-    lab.pipeline("picky", "echo looking at $in; grep good $in >$PFS_ROOT/out/$(basename $in) || { echo no good >&2; exit 3; }", datum_tries=2)
+    lab.pipeline(
+        "picky", "echo looking at $in; grep good $in >$PFS_ROOT/out/$(basename $in) || { echo no good >&2; exit 3; }", datum_tries=2
+    )
     lab.pipeline("below", "true", input=pfs("picky"))
     lab.run({"/a": "good"})
 
@@ -241,4 +241,3 @@ def test_stopping_an_ended_job_changes_nothing(lab: Lab) -> None:
     lab.client.stop_job(job.job.id, "copy")
 
     assert next(iter(lab.client.inspect_job(job.job.id, "copy"))).state == JobState.JOB_SUCCESS
-

@@ -1,7 +1,6 @@
 """What user code finds, what it may do, and what becomes of it."""
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,12 @@ def test_the_environment_is_the_documented_one(lab: Lab) -> None:
     lab.repo("in")
     lab.repo("rules")
     lab.put({"/r.json": "{}"}, repo="rules")
-    lab.pipeline("show", "env >$PFS_ROOT/out/env; cp $PFS_ROOT/.env $PFS_ROOT/out/dotenv", input=cross(pfs("in"), pfs("rules", "/")), env={"MINE": "yes"})
+    lab.pipeline(
+        "show",
+        "env >$PFS_ROOT/out/env; cp $PFS_ROOT/.env $PFS_ROOT/out/dotenv",
+        input=cross(pfs("in"), pfs("rules", "/")),
+        env={"MINE": "yes"},
+    )
     commit = lab.put({"/a": "1"})
     lab.settle(commit)
 
@@ -41,7 +45,9 @@ def test_the_environment_is_the_documented_one(lab: Lab) -> None:
 
 def test_pfs_is_found_by_its_absolute_and_by_its_relative_name(lab: Lab) -> None:
     lab.repo()
-    lab.pipeline("look", "cat pfs/in/a >pfs/out/relative; if [ $PFS_ROOT = /pfs ]; then cat /pfs/in/a; else cat $PFS_ROOT/in/a; fi >pfs/out/absolute")
+    lab.pipeline(
+        "look", "cat pfs/in/a >pfs/out/relative; if [ $PFS_ROOT = /pfs ]; then cat /pfs/in/a; else cat $PFS_ROOT/in/a; fi >pfs/out/absolute"
+    )
 
     lab.run({"/a": "1"})
 
@@ -166,7 +172,9 @@ def test_a_job_that_takes_too_long_is_killed(lab: Lab) -> None:
 def test_processes_left_behind_are_killed_with_their_datum(lab: Lab, tmp_path: Path) -> None:
     lab.repo()
     pids = tmp_path / "pids"
-    escape = python(f"import os,time; os.fork() and os._exit(0); os.setsid(); open({str(pids)!r}, 'a').write(f'{{os.getpid()}}\\n'); time.sleep(1000)")
+    escape = python(
+        f"import os,time; os.fork() and os._exit(0); os.setsid(); open({str(pids)!r}, 'a').write(f'{{os.getpid()}}\\n'); time.sleep(1000)"
+    )
     lab.pipeline("forks", f"sleep 1000 & echo $! >>{pids}; {escape}; while [ $(wc -l <{pids}) -lt 2 ]; do sleep 0.01; done")
 
     assert lab.run({"/a": "1"})["forks"].state == JobState.JOB_SUCCESS
@@ -209,7 +217,9 @@ def test_restart_datum_cuts_a_try_short(lab: Lab, tmp_path: Path) -> None:
     lab.repo()
     fifo = tmp_path / "started"
     os.mkfifo(fifo)
-    lab.pipeline("slow", f"if [ -e {tmp_path}/second ]; then exit 0; fi; touch {tmp_path}/second; echo $$ >{fifo}; sleep 1000", datum_tries=2)
+    lab.pipeline(
+        "slow", f"if [ -e {tmp_path}/second ]; then exit 0; fi; touch {tmp_path}/second; echo $$ >{fifo}; sleep 1000", datum_tries=2
+    )
     commit = lab.put({"/a": "1"})
     fifo.read_text()
 
@@ -235,8 +245,8 @@ def test_a_flood_of_output_is_cut_and_the_datum_lives(lab: Lab) -> None:
 
     assert job.state == JobState.JOB_SUCCESS
     size = sum(file.stat().st_size for file in (lab.engine.root / "logs").rglob("*.jsonl"))
-    assert size < 60_000_000
-    lines = [line.message for line in lab.client.get_job_logs("loud", job.job.id)]
+    assert size < 40_000_000
+    lines = [line.message for line in lab.client.get_job_logs("loud", job.job.id, tail=5)]
     assert any("were dropped" in line for line in lines)
 
 
@@ -287,6 +297,3 @@ def wait_until_dead(pid: str, seconds: float = 10) -> None:
     ready = select.select([fd], [], [], seconds)[0]
     os.close(fd)
     assert ready, f"process {pid} still runs after {seconds} s"
-
-
-_ = time
