@@ -76,7 +76,7 @@ def write_json(path: Path, value: object) -> None:
     """Write ``value`` as JSON, the same bytes for the same value; folders are made as needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    path.write_bytes(f"{text}\n".encode("utf-8", "backslashreplace"))  # file names may hold bytes that are no UTF-8
 
 
 def link(target: Path, path: Path) -> None:

@@ -1,6 +1,7 @@
 """Find objects in valid images.
 
-For ``/valid/dev1_1511891098.jpg`` it writes ``/dev1/1511891098.jpg``, the image with the boxes drawn, and ``/dev1/1511891098.json``::
+For ``/valid/dev1_1511891098.jpg`` it writes ``/dev1/1511891098.jpg``, the image with the boxes drawn (where there are none, a link to the
+image), and ``/dev1/1511891098.json``::
 
     {
       "schema": "tuskwatch.detections/1",
@@ -27,7 +28,7 @@ import numpy as np
 from PIL import Image
 
 from stages.common.errors import StageError
-from stages.common.files import file_identity, sha256_file, walk_files, write_json
+from stages.common.files import file_identity, link, sha256_file, walk_files, write_json
 from stages.common.images import LIMITS_HELP, ImageLimits, decode_rgb
 from stages.common.names import ImageName, parse_image_name
 from stages.common.runner import Datum, each_file
@@ -167,40 +168,44 @@ def _detect_one(path: Path, *, out: Path, model: Model, settings: Settings) -> N
     if settings.devices and name.device not in settings.devices:
         log.info("%s: device %s is not in DETECT_DEVICES: skipped", path.name, name.device)
         return
-    image = decode_rgb(path, settings.limits)
-    detections = model.detector.detect(_pixels(image), threshold=settings.threshold, max_objects=settings.max_objects)
-    objects = [FoundObject.of(detection, model.labels, image.size) for detection in detections]
+    decoded = decode_rgb(path, settings.limits)
+    detections = model.detector.detect(_pixels(decoded.image), threshold=settings.threshold, max_objects=settings.max_objects)
+    objects = [FoundObject.of(detection, model.labels, decoded.image.size) for detection in detections]
     log.info("%s: %d objects", path.name, len(objects))
-    _write(path.name, name, image, objects, out=out, model=model, settings=settings)
+    stem = out / name.device / name.timestamp
+    write_json(
+        stem.with_name(f"{name.timestamp}.json"), _report(path.name, name, decoded.image.size, objects, model=model, settings=settings)
+    )
+    annotated = stem.with_name(f"{name.timestamp}.jpg")
+    if decoded.as_stored and not objects:
+        link(path, annotated)  # nothing to draw: Pachyderm stores no second copy of a quiet camera's images
+    else:
+        annotate(decoded.image, objects)
+        annotated.unlink(missing_ok=True)  # never write through a link of an earlier run
+        decoded.image.save(annotated, quality=_JPEG_QUALITY)
 
 
 def _pixels(image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    if max(image.size) > _MAX_SIDE:
-        image = image.copy()
-        image.thumbnail((_MAX_SIDE, _MAX_SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    longer = max(image.size)
+    if longer > _MAX_SIDE:
+        width, height = (max(1, round(side * _MAX_SIDE / longer)) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
     return np.asarray(image)
 
 
-def _write(
-    source: str, name: ImageName, image: Image.Image, objects: list[FoundObject], *, out: Path, model: Model, settings: Settings
-) -> None:
-    stem = f"{name.device}/{name.timestamp}"
-    width, height = image.size
-    write_json(
-        out / f"{stem}.json",
-        {
-            "schema": "tuskwatch.detections/1",
-            "device": name.device,
-            "timestamp": int(name.timestamp),
-            "time": name.taken_at.isoformat(),
-            "source": source,
-            "annotated": f"{stem}.jpg",
-            "image": {"width": width, "height": height},
-            "model": {"digest": model.digest, "labels": model.labels_name},
-            "preprocessing": _PREPROCESSING,
-            "threshold": settings.threshold,
-            "objects": [found.as_json() for found in objects],
-        },
-    )
-    annotate(image, objects)
-    image.save(out / f"{stem}.jpg", quality=_JPEG_QUALITY)
+def _report(
+    source: str, name: ImageName, size: tuple[int, int], objects: list[FoundObject], *, model: Model, settings: Settings
+) -> dict[str, object]:
+    return {
+        "schema": "tuskwatch.detections/1",
+        "device": name.device,
+        "timestamp": int(name.timestamp),
+        "time": name.taken_at.isoformat(),
+        "source": source,
+        "annotated": f"{name.device}/{name.timestamp}.jpg",
+        "image": {"width": size[0], "height": size[1]},
+        "model": {"digest": model.digest, "labels": model.labels_name},
+        "preprocessing": _PREPROCESSING,
+        "threshold": settings.threshold,
+        "objects": [found.as_json() for found in objects],
+    }

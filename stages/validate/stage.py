@@ -16,7 +16,7 @@ from pathlib import Path
 
 from stages.common.errors import RejectedImageError
 from stages.common.files import link, path_within, walk_files, write_json
-from stages.common.images import LIMITS_HELP, ImageLimits, load_pixels, open_image
+from stages.common.images import LIMITS_HELP, ImageLimits, decode_rgb, load_pixels, open_image
 from stages.common.names import parse_image_name, shown
 from stages.common.runner import Datum
 
@@ -72,6 +72,9 @@ def check_image(path: Path, relative: Path, limits: ImageLimits) -> None:
         raise RejectedImageError("nested", f"{shown(relative.as_posix())}: images lie at the top of the repo, not in folders")
     parse_image_name(relative.name)
     with open_image(path, limits) as image:
+        if image.format != "JPEG":
+            decode_rgb(path, limits)
+            return
         # A JPEG's data is read to the end at every scale, and an eighth is the cheapest.
         image.draft(None, (image.width // 8, image.height // 8))
         load_pixels(image, path)

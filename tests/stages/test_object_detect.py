@@ -60,6 +60,26 @@ def test_the_annotated_image_is_the_image_with_boxes(valid, model_folder, tmp_pa
         assert difference[8:40, 20:50].max() > 60
 
 
+def test_an_image_without_objects_is_linked(valid, model_folder, tmp_path):
+    for _ in range(2):  # the second run replaces what the first left, and never writes through the link
+        detect(valid, model_folder, tmp_path / "out", DETECT_THRESHOLD="1")
+        assert (tmp_path / "out/dev1/1511891098.jpg").readlink() == valid / "valid" / NAME
+    detect(valid, model_folder, tmp_path / "out")
+    assert not (tmp_path / "out/dev1/1511891098.jpg").is_symlink()
+    assert (valid / "valid" / NAME).read_bytes() == image_bytes(size=(100, 80))
+
+
+@pytest.mark.parametrize("name", ["dev1_1511891098.png", "dev1_1511891098.jpg"])
+def test_what_is_no_upright_jpeg_is_written_anew(model_folder, tmp_path, name):
+    (tmp_path / "in").mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 20)).save(tmp_path / "in" / name, exif=exif)
+    detect(tmp_path / "in", model_folder, tmp_path / "out", DETECT_THRESHOLD="1")
+    with Image.open(tmp_path / "out/dev1/1511891098.jpg") as annotated:
+        assert (annotated.format, annotated.size, dict(annotated.getexif())) == ("JPEG", (20, 40), {})
+
+
 @pytest.mark.parametrize(
     ("env", "labels"),
     [
@@ -200,14 +220,14 @@ def test_exif_orientation_is_honoured(tmp_path, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.new("RGB", (40, 20)).save(tmp_path / NAME, exif=exif)
-    assert decode_rgb(tmp_path / NAME, ImageLimits()).size == ((40, 20) if orientation < 5 else (20, 40))
+    assert decode_rgb(tmp_path / NAME, ImageLimits()).image.size == ((40, 20) if orientation < 5 else (20, 40))
 
 
 def test_a_meaningless_orientation_is_ignored(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 77
     Image.new("RGB", (40, 20)).save(tmp_path / NAME, exif=exif)
-    assert decode_rgb(tmp_path / NAME, ImageLimits()).size == (40, 20)
+    assert decode_rgb(tmp_path / NAME, ImageLimits()).image.size == (40, 20)
 
 
 @pytest.mark.parametrize(
@@ -224,12 +244,12 @@ def test_a_meaningless_orientation_is_ignored(tmp_path):
 def test_modes_become_rgb(tmp_path, mode, colour, expected):
     path = tmp_path / "dev1_1511891098.png"
     Image.new(mode, (8, 8), colour).save(path)
-    assert decode_rgb(path, ImageLimits()).getpixel((4, 4)) == expected
+    assert decode_rgb(path, ImageLimits()).image.getpixel((4, 4)) == expected
 
 
 def test_cmyk_becomes_rgb(tmp_path):
     Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(tmp_path / NAME, quality=95)
-    red, green, blue = decode_rgb(tmp_path / NAME, ImageLimits()).getpixel((8, 8))
+    red, green, blue = decode_rgb(tmp_path / NAME, ImageLimits()).image.getpixel((8, 8))
     assert red > 220
     assert green < 40
     assert blue < 40
