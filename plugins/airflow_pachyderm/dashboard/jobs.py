@@ -7,10 +7,12 @@ from airflow_pachyderm.client.protocol import pfs_pb2, pps_pb2
 from airflow_pachyderm.dashboard import convert, models
 from airflow_pachyderm.dashboard.errors import NotOfferedError, NotThereError
 from airflow_pachyderm.dashboard.gateway import Gateway
-from airflow_pachyderm.exceptions import PachydermNotFoundError
+from airflow_pachyderm.exceptions import PachydermNotFoundError, PachydermUnavailableError
 
 LOG_LINES: Final = 500
 OUTPUTS: Final = 100
+_SCAN_SECONDS: Final = 4.0
+_SCANNED: Final = 20_000  # files of an output commit looked at for a datum's
 
 
 def list_job_sets(gateway: Gateway, *, limit: int, before: str | None) -> models.JobSets:
@@ -28,8 +30,8 @@ def list_job_sets(gateway: Gateway, *, limit: int, before: str | None) -> models
 
 
 def _marker(info: Any) -> str:
-    """Where the page after this set begins: the creation of its newest job, exactly."""
-    return str(max(job.created.seconds * 1_000_000_000 + job.created.nanos for job in info.jobs))
+    """Where the page after this set begins: the creation of its oldest job, exactly. Servers page over jobs, and each names its set."""
+    return str(min(job.created.seconds * 1_000_000_000 + job.created.nanos for job in info.jobs))
 
 
 def read_job_set(gateway: Gateway, set_id: str) -> models.JobSetDetail:
@@ -100,15 +102,13 @@ def read_datum(gateway: Gateway, pipeline: str, job_id: str, datum_id: str) -> m
 
 def _outputs(gateway: Gateway, info: Any, *, pipeline: str, job_id: str) -> tuple[list[models.FileRef], str]:
     """What the datum wrote: its folder ``out`` in the pipeline's meta repo, given as the same files of the output commit."""
-    if not info.HasField("pfs_state"):
-        return [], "This server does not say which files a datum wrote; look into the output commit."
     state = info.pfs_state
     root = f"{state.path.rstrip('/')}/out"
     request = pfs_pb2.WalkFileRequest(file=pfs_pb2.File(commit=state.commit, path=root), number=OUTPUTS + 1)
     try:
         found = gateway.stream(gateway.pfs.WalkFile, request, action="list a datum's outputs").first(OUTPUTS + 1)
-    except (PachydermNotFoundError, NotOfferedError):
-        return [], "Nothing was written, or this server does not keep it by datum; the output commit has all files of the job."
+    except (PachydermNotFoundError, NotOfferedError):  # a server without that copy in the meta repo, or nothing was written
+        return _tagged_outputs(gateway, info.datum.id, pipeline=pipeline, job_id=job_id)
     files = [
         models.FileRef(
             repo=pipeline, commit=job_id, path=item.file.path.removeprefix(root) or "/", size_bytes=item.size_bytes, digest=item.hash.hex()
@@ -117,6 +117,25 @@ def _outputs(gateway: Gateway, info: Any, *, pipeline: str, job_id: str) -> tupl
         if item.file_type == pfs_pb2.FILE
     ]
     return files, f"Only the first {OUTPUTS} are shown." if len(found) > OUTPUTS else ""
+
+
+def _tagged_outputs(gateway: Gateway, datum_id: str, *, pipeline: str, job_id: str) -> tuple[list[models.FileRef], str]:
+    """What the datum wrote, by the mark that a worker leaves on each file of the output commit."""
+    request = pfs_pb2.GlobFileRequest(commit=gateway.commit(pipeline, job_id), pattern="/**")
+    stream = gateway.stream(gateway.pfs.GlobFile, request, action="look for a datum's outputs", timeout=_SCAN_SECONDS)
+    files: list[models.FileRef] = []
+    try:
+        for scanned, item in enumerate(stream):
+            if item.file.datum == datum_id and item.file_type == pfs_pb2.FILE:
+                files.append(convert.file_ref(item))
+            if len(files) == OUTPUTS or scanned == _SCANNED:
+                stream.cancel()
+                return files, "There may be more: the output commit has all files of the job."
+    except PachydermUnavailableError:
+        return files, "There may be more, but the search took too long: the output commit has all files of the job."
+    except PachydermNotFoundError:
+        return [], "The output commit is gone."
+    return files, ""
 
 
 def read_log(gateway: Gateway, pipeline: str, job_id: str, *, datum_id: str | None) -> models.Log:

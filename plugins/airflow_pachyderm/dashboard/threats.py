@@ -148,7 +148,7 @@ def read_counts(gateway: Gateway) -> models.ThreatCounts:
 
 def _counts(record: dict[str, Any]) -> models.ThreatCounts:
     days = _bars(record.get("per_day"))
-    devices, classes = _bars(record.get("per_device")), _bars(record.get("per_class"))
+    devices, classes = _bars(record.get("devices")), _bars(record.get("classes"))
     total = record.get("total")
     return models.ThreatCounts(
         available=True,

@@ -14,8 +14,6 @@ from airflow_pachyderm.client.channel import Server
 from airflow_pachyderm.connection import PachydermConnection
 from tests.airflow_pachyderm.dashboard.pachyderm import Pachyderm
 
-CONN_ID = "pachyderm_default"
-
 
 class Engine:
     """minipachd in its own process on a loopback port that stays the same over restarts."""
@@ -43,7 +41,7 @@ class Engine:
     @property
     def connection(self) -> PachydermConnection:
         host, _, port = self.address.rpartition(":")
-        return PachydermConnection(conn_id=CONN_ID, host=host, port=int(port))
+        return PachydermConnection(conn_id="test", host=host, port=int(port))
 
 
 @pytest.fixture(scope="session")
@@ -102,5 +100,7 @@ def anonymous(app: FastAPI) -> TestClient:
 def client(app: FastAPI, engine: Engine, airflow_login: Callable[[str | None], str], monkeypatch: pytest.MonkeyPatch) -> TestClient:
     """The browser of a user who may read."""
     host, _, port = engine.address.rpartition(":")
-    monkeypatch.setenv("AIRFLOW_CONN_PACHYDERM_DEFAULT", json.dumps({"conn_type": "pachyderm", "host": host, "port": int(port)}))
+    # An id for each server: what is known of a connection is kept for some seconds.
+    monkeypatch.setenv("AIRFLOW__PACHYDERM__DASHBOARD_CONN_ID", f"pachyderm_{port}")
+    monkeypatch.setenv(f"AIRFLOW_CONN_PACHYDERM_{port}", json.dumps({"conn_type": "pachyderm", "host": host, "port": int(port)}))
     return TestClient(app, base_url="http://testserver/pachyderm/", cookies={"_token": airflow_login("VIEWER")})

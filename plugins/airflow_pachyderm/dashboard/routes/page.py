@@ -44,11 +44,10 @@ def _walk(folder: Traversable, prefix: str) -> list[tuple[str, StaticFile]]:
     return found
 
 
-@router.get("/")
 @router.get("/{path:path}")
-def page(path: str = "index.html", if_none_match: Annotated[str | None, Header()] = None) -> Response:
+def page(path: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:
     """A file of the page."""
-    file = static_files().get(path)
+    file = static_files().get(path or "index.html")
     if file is None:
         raise HTTPException(404, "There is no such page")
     headers = {"ETag": file.etag, "Cache-Control": "private, no-cache"}

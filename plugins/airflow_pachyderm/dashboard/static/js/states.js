@@ -66,6 +66,7 @@ export function pipelineBadge(state) {
 
 /** How far a job is: a bar in parts and the same in words. */
 export function progress(job) {
+  if (!job.total && !isActive(job.state)) return h("span", { class: "progress-text" }, "no datums");
   const done = job.processed + job.skipped + job.recovered + job.failed;
   const parts = [`${done} of ${job.total}`];
   if (job.skipped) parts.push(`${job.skipped} skipped`);
@@ -82,5 +83,5 @@ export function progress(job) {
   );
   // By script: a style attribute would need a weaker content security policy.
   for (const element of bar.children) element.style.width = `${element.dataset.share / 10}%`;
-  return h("span", { class: "progress-line" }, bar, h("span", { class: "progress-text" }, job.total || done ? parts.join(", ") : "–"));
+  return h("span", { class: "progress-line" }, bar, h("span", { class: "progress-text" }, parts.join(", ")));
 }
