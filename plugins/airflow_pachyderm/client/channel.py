@@ -25,6 +25,8 @@ _OPTIONS: Final = (
     # A peer that vanished without a FIN is noticed within a minute, also while a stream carries nothing.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 20_000),
+    # gRPC would pause up to two minutes between two tries to reach a server that was away.
+    ("grpc.max_reconnect_backoff_ms", 5_000),
 )
 
 
