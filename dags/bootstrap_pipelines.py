@@ -1,7 +1,7 @@
 """Set Pachyderm up for Tuskwatch: the repos, the model, the rules and the four pipelines.
 
 Safe to run at any time: what is there and the same is left as it is, so nothing is processed again. A changed model or rule file becomes a
-new commit, a changed pipeline spec a new version.
+new commit, a changed pipeline spec a new version. With a connection ``sendgrid_default`` (the API key as its password), threats are mailed.
 """
 
 from datetime import timedelta
@@ -49,7 +49,17 @@ def bootstrap_pipelines() -> None:
         params: dict[str, Any] = dict(get_current_context()["params"])
         return bootstrap_sources(settings.load(), model=params["model"], rules=params["rules"])
 
+    @task
+    def mail(found: dict[str, str]) -> dict[str, str]:
+        """Hand SendGrid's key on, where there is one; the pipelines' specs, with it mounted."""
+        from dags.common.mail import put_key, spec_with_key
+
+        if not put_key():
+            return found
+        return {**found, settings.THREAT_DETECT: spec_with_key(found[settings.THREAT_DETECT], staging=settings.load().staging)}
+
     sources: Any = resolve()
+    specs: Any = mail(sources)
     repos = [
         PachydermCreateRepoOperator(task_id=f"create_repo_{repo}", repo=repo, description=description, **conn)
         for repo, description in settings.REPOS.items()
@@ -61,7 +71,7 @@ def bootstrap_pipelines() -> None:
         task_id="put_rules", repo=settings.RULES_REPO, path=settings.RULES_PATH, source=sources["rules"], **conn
     )
     pipelines = [
-        PachydermCreatePipelineOperator(task_id=f"create_pipeline_{pipeline.replace('-', '_')}", spec=sources[pipeline], **conn)
+        PachydermCreatePipelineOperator(task_id=f"create_pipeline_{pipeline.replace('-', '_')}", spec=specs[pipeline], **conn)
         for pipeline in settings.PIPELINES
     ]
     chain(sources, repos)

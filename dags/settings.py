@@ -14,6 +14,8 @@ from typing import Final
 from airflow_pachyderm.connection import DEFAULT_CONN_ID
 
 PACHYDERM_CONN_ID: Final = DEFAULT_CONN_ID
+SENDGRID_CONN_ID: Final = "sendgrid_default"  # its password is the API key; without this connection no mail is sent
+SENDGRID_SECRET: Final = "sendgrid"  # in Pachyderm
 
 IMAGES_REPO: Final = "images"
 MODEL_REPO: Final = "model"
@@ -48,6 +50,12 @@ MAX_XCOM_BYTES: Final = 40_000
 BATCH_FILES: Final = 500
 BATCH_BYTES: Final = 256 << 20
 
+# Part of a DAG's definition, so only from the environment: it is read where the DAG is parsed.
+NIGHTLY_CRON: Final = os.environ.get("TUSKWATCH_NIGHTLY_CRON", "0 2 * * *")
+TIMEZONE: Final = os.environ.get("TUSKWATCH_TIMEZONE", "UTC")
+LATE_DAYS: Final = 7
+IMAGES_ALIAS: Final = "tuskwatch-images"  # asset alias of new commits of images, for DAGs that follow
+
 _REPOSITORY: Final = Path(__file__).resolve().parent.parent
 
 
@@ -64,6 +72,7 @@ class Settings:
     :ivar stages: URL of the folder with the stages' pipeline specs.
     :ivar results: URL of the folder that reports go to.
     :ivar staging: URL of the folder for manifests, which all workers can read and write.
+    :ivar landing: URL of the folder that cameras write to, which ``nightly_images`` reads; no default.
     """
 
     model: str = ""
@@ -71,6 +80,7 @@ class Settings:
     stages: str = str(_REPOSITORY / "stages")
     results: str = _home("results")
     staging: str = _home("staging")
+    landing: str = ""
 
 
 def _variable(name: str) -> str | None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -21,9 +22,13 @@ _RUN_SECONDS = 3600.0
 
 
 def stack_environment(layout: Layout, *, model: Path | None) -> dict[str, str]:
-    """The settings of the DAGs on this machine: where the model is, and where reports and manifests go."""
+    """The settings of the DAGs on this machine: where the model is, where reports and manifests go, and who sends mail."""
     settings = {"TUSKWATCH_RESULTS": str(layout.results / "runs"), "TUSKWATCH_STAGING": str(layout.root / "staging")}
-    return settings if model is None else {**settings, "TUSKWATCH_MODEL": str(model)}
+    if model is not None:
+        settings["TUSKWATCH_MODEL"] = str(model)
+    if key := os.environ.get("SENDGRID_API_KEY"):
+        settings["AIRFLOW_CONN_SENDGRID_DEFAULT"] = json.dumps({"conn_type": "generic", "password": key})
+    return settings
 
 
 def bootstrap(airflow: Airflow) -> None:
