@@ -55,7 +55,7 @@ def push_images() -> None:
         return plan_push(get_current_context(), settings.load())
 
     @task(trigger_rule="all_done")
-    def report(manifests: list[str], pushes: list[dict[str, Any]]) -> dict[str, Any]:
+    def report(manifests: list[str] | None, pushes: list[dict[str, Any]] | None) -> dict[str, Any]:
         """Read back what was found, write the report, and fail if a batch did."""
         from dags.common.push_run import report_push
 

@@ -37,27 +37,40 @@ def plan_push(context: Any, config: settings.Settings) -> list[str]:
 
 
 def report_push(
-    context: Any, config: settings.Settings, *, manifests: Sequence[str], pushes: Iterable[Mapping[str, Any]]
+    context: Any, config: settings.Settings, *, manifests: Sequence[str] | None, pushes: Iterable[Mapping[str, Any]] | None
 ) -> dict[str, Any]:
+    """Collect and write the report of a run of ``push_images``; see :func:`finish_run`.
+
+    :param manifests: What ``list_images`` returned; None when it failed.
+    """
+    ti = context["ti"]
+    if not manifests:
+        raise PachydermError("Nothing was listed: see the task list_images")
+    run = Run(ti.dag_id, ti.run_id, str(context["params"]["source"]), [push for push in pushes or () if push], len(manifests))
+    return finish_run(run, manifests=manifests, folder=run_results(config, ti.dag_id, ti.run_id))
+
+
+def run_results(config: settings.Settings, dag_id: str, name: str) -> str:
+    """URL of the folder for one report."""
+    return f"{config.results.rstrip('/')}/{dag_id}/{re.sub(r'[^A-Za-z0-9_.-]', '-', name)}"
+
+
+def finish_run(run: Run, *, manifests: Iterable[str], folder: str) -> dict[str, Any]:
     """Collect and write the report of a run.
 
-    :param pushes: What the push tasks returned; fewer than manifests when some failed.
+    :param folder: URL of the run's own folder.
     :return: Counts, and where the report is.
     :raises PachydermError: Batches failed; the report about the others is written first.
     """
-    ti, done = context["ti"], [push for push in pushes if push]
-    run = Run(ti.dag_id, ti.run_id, str(context["params"]["source"]), done, len(manifests))
-    if not done:
+    if run.batches and not run.pushes:
         raise PachydermError(f"No batch of {run.batches} was pushed: see the push tasks")
     hook = PachydermHook(settings.PACHYDERM_CONN_ID)
     report = collect(hook, run, chain.from_iterable(read_manifest_lines(url) for url in manifests))
-    folder = f"{config.results.rstrip('/')}/{run.dag_id}/{re.sub(r'[^A-Za-z0-9_.-]', '-', run.run_id)}"
     counts = {**report.counts(), "summary": write(hook, report, folder)}
     log.info("Report: %s", json.dumps(counts))
-    if len(done) < run.batches:
-        raise PachydermError(
-            f"{run.batches - len(done)} of {run.batches} batches failed: clear their push tasks; the report is {counts['summary']}"
-        )
+    failed = run.batches - len(run.pushes)
+    if failed:
+        raise PachydermError(f"{failed} of {run.batches} batches failed: clear their push tasks; the report is {counts['summary']}")
     return counts
 
 

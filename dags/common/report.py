@@ -24,6 +24,7 @@ _NAMES_IN_XCOM: Final = 20
 class Run:
     """Which run a report is about.
 
+    :ivar late: Files of earlier days that came late, by day.
     :ivar pushes: The results of its pushes, as :class:`~airflow_pachyderm.operators.push.PachydermPushOperator` returned them.
     :ivar batches: How many pushes there should have been.
     """
@@ -31,6 +32,7 @@ class Run:
     dag_id: str
     run_id: str
     source: str
+    late: Mapping[str, int] = field(default_factory=dict, kw_only=True)
     pushes: Sequence[Mapping[str, Any]]
     batches: int
 
@@ -39,7 +41,7 @@ class Run:
 class Report:
     """What became of the images of one run.
 
-    :ivar commit: The commit set whose outputs were read: the run's last.
+    :ivar commit: The commit set whose outputs were read: the run's last. Empty when nothing was pushed.
     :ivar invalid: Reason by image name.
     :ivar detections: Objects by image name: class id, label, score and box, as object-detect wrote them.
     :ivar threats: Images with threats, by device.
@@ -68,6 +70,7 @@ class Report:
             "dag_id": self.run.dag_id,
             "run_id": self.run.run_id,
             "source": self.run.source,
+            "late": dict(self.run.late),
             "commit": self.commit,
             "commits": [push["commit"] for push in self.run.pushes],
             "batches": {"total": self.run.batches, "failed": self.run.batches - len(self.run.pushes)},
@@ -89,6 +92,7 @@ class Report:
             "batches": self.run.batches,
             "failed_batches": self.run.batches - len(self.run.pushes),
             "files": self.files,
+            "late": dict(self.run.late),
             "images": {"valid": len(self.valid), "invalid": len(self.invalid)},
             "invalid_names": sorted(self.invalid)[:_NAMES_IN_XCOM],
             "classes": self.classes,
@@ -104,7 +108,7 @@ def collect(hook: PachydermHook, run: Run, images: Iterable[SourceFile]) -> Repo
     :raises PachydermError: Something that should be there cannot be read.
     """
     names = {file.path.removeprefix("/") for file in images}
-    commit = _last_commit(hook, [push["commit"] for push in run.pushes])
+    commit = _last_commit(hook, [push["commit"] for push in run.pushes]) if run.pushes else ""
     report = Report(
         run,
         commit,
@@ -113,6 +117,8 @@ def collect(hook: PachydermHook, run: Run, images: Iterable[SourceFile]) -> Repo
         seconds=sum(push["seconds"] for push in run.pushes),
         jobs=add_jobs(push["jobs"] for push in run.pushes),
     )
+    if not commit:
+        return report
     report.valid = sorted(names & {PurePosixPath(file.path).name for file in hook.pfs.glob_files(VALIDATE, commit, "/valid/*")})
     invalid = sorted(names & {PurePosixPath(file.path).name for file in hook.pfs.glob_files(VALIDATE, commit, "/invalid/*")})
     report.invalid = dict(
@@ -133,7 +139,7 @@ def write(hook: PachydermHook, report: Report, folder: str) -> str:
     """
     filesystem, path = open_filesystem(folder)
     filesystem.makedirs(path, exist_ok=True)
-    if hook.pfs.inspect_file(PLOT, report.commit, "/threats.png"):
+    if report.commit and hook.pfs.inspect_file(PLOT, report.commit, "/threats.png"):
         filesystem.pipe_file(f"{path}/threats.png", hook.pfs.read_file(PLOT, report.commit, "/threats.png"))
     if len(report.valid) <= _ANNOTATED_LIMIT:
         for name in report.valid:
@@ -157,6 +163,10 @@ def markdown(report: Report) -> str:
         f"{len(report.valid)} valid, {len(report.invalid)} invalid. Read at commit `{report.commit}`.",
         "",
     ]
+    if not run.batches:
+        return "\n".join((lines[0], "", f"No images in {run.source}: nothing to do.", ""))
+    for day, count in run.late.items():
+        lines += [f"{count} images of {day} came late.", ""]
     if len(run.pushes) < run.batches:
         lines += [f"**{run.batches - len(run.pushes)} of {run.batches} batches failed.** What follows is about the others.", ""]
     lines += _table(("device", "images with threats"), report.threats.items(), none="No threats.")

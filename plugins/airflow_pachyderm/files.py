@@ -203,9 +203,13 @@ def write_manifest(url: str, files: Iterable[SourceFile]) -> None:
     """Write a batch for a later task to push; an existing manifest is replaced."""
     filesystem, path = open_filesystem(url)
     filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
-    with filesystem.open(path, "wb") as stream:
+    # An object store shows an object when it is complete; a disk shows a file at once, so it gets its name at the end.
+    partial = f"{path}.part" if "file" in filesystem.protocol else path
+    with filesystem.open(partial, "wb") as stream:
         for file in files:
             stream.write(json.dumps([file.path, file.url, file.size_bytes]).encode() + b"\n")
+    if partial != path:
+        os.replace(partial, path)  # noqa: PTH105 - both are strings of fsspec's
 
 
 def read_manifest(url: str) -> list[SourceFile]:

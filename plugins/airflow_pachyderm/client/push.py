@@ -155,7 +155,7 @@ class Push:
                 raise PachydermConflictError(
                     f"Commit {head} at {self.connection} is open for more than {self._branch_timeout:.0f} s "
                     f"(description: {head.description or 'none'}) and no other can be made on its branch; "
-                    f"if nobody works on it any more, remove it: pachctl delete commit {head.repo}@{head.commit_set}"
+                    f"if nobody works on it any more, remove it: pachctl delete commit {head.commit_set}"
                 )
             if not told:
                 log.info("Waiting for commit %s (%s) to be finished by its owner", head, head.description or "no description")

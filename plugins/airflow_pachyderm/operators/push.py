@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from airflow_pachyderm.assets import commit_asset, emit_commit
 from airflow_pachyderm.exceptions import PachydermInvalidError, PachydermSourceError
 from airflow_pachyderm.files import Batch, SourceFile, files_from, read_manifest
 from airflow_pachyderm.links import PachydermCommitLink, commit_url, push_link
@@ -26,14 +28,16 @@ class PachydermPushOperator(PachydermWaitingOperator):
     The repo is created if it is missing. Every try leads to the same one commit: a finished one of an earlier try is used unless its jobs
     failed, an unfinished one is dropped, and a try that fails drops its own.
 
-    The commit's id is in XCom ``commit`` as soon as the commit is finished, before the wait.
+    The commit's id is in XCom ``commit`` as soon as the commit is finished, before the wait. An :class:`~airflow.sdk.AssetAlias` among the
+    task's ``outlets`` gets an event for ``pachyderm://<host>/<project>/<repo>@<branch>`` with the summary as its extra.
 
     :param repo: Input repo (templated).
     :param files: URLs to push, or URL by path in the repo (templated). A URL is anything fsspec opens. Either this or ``manifest``.
     :param manifest: URL of a manifest with the batch, as :func:`airflow_pachyderm.files.write_manifest` writes it (templated).
     :param branch: Branch of ``repo`` (templated).
     :param batch_key: What makes two runs of this task the same push (templated). By default the task instance: DAG, run, task, map index. A
-        backfill that should not repeat itself under new runs gives what it pushes instead: a day, a partition key.
+        DAG that should not repeat itself under a new run gives what it pushes instead: a day, a partition key. The name of the manifest is
+        added to it.
     :param branch_timeout: Seconds to wait while another commit is open on the branch.
     :param wait: Wait for the jobs. If False the task ends with the push.
     :return: ``commit``, ``reused``, ``files``, ``bytes``, ``seconds`` from the first try's begin to the last job's end, and ``jobs``: by
@@ -80,7 +84,7 @@ class PachydermPushOperator(PachydermWaitingOperator):
             self.hook.pfs,
             repo=self.repo,
             branch=self.branch,
-            key=self.batch_key or instance_key(context),
+            key=self._key(context),
             batch=Batch(files),
             accept=self._is_good,
             branch_timeout=self.branch_timeout,
@@ -91,16 +95,20 @@ class PachydermPushOperator(PachydermWaitingOperator):
         context["ti"].xcom_push(key=XCOM_COMMIT, value=result.commit_set)
         context["ti"].xcom_push(key=XCOM_PUSH, value=push)
         push_link(context["ti"], commit_url(self.hook.connection, self.repo, result.commit_set))
-        if not self.wait:
-            return _summary(push, {})
-        return _summary(push, job_summary(self.wait_for_jobs(result.commit_set).jobs))
+        jobs = job_summary(self.wait_for_jobs(result.commit_set).jobs) if self.wait else {}
+        return self._done(context, push, jobs)
 
     def execute_complete(self, context: "Context", event: dict[str, Any]) -> dict[str, Any]:
         """Go on after the trigger."""
         outcome = self.settle(CommitSetOutcome.from_event(event))
         ti: Any = context["ti"]
         push = ti.xcom_pull(key=XCOM_PUSH, task_ids=ti.task_id, map_indexes=ti.map_index)
-        return _summary(push, job_summary(outcome.jobs))
+        return self._done(context, push, job_summary(outcome.jobs))
+
+    def _done(self, context: "Context", push: dict[str, Any], jobs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        summary = _summary(push, jobs)
+        emit_commit(context, self.outlets, commit_asset(self.hook.connection, self.repo, self.branch), summary)
+        return summary
 
     def _files(self) -> list[SourceFile]:
         if (self.files is None) == (self.manifest is None):
@@ -110,6 +118,11 @@ class PachydermPushOperator(PachydermWaitingOperator):
             what = f"manifest {self.manifest}" if self.manifest else "the list of files"
             raise PachydermSourceError(f"Task {self.task_id} has nothing to push: {what} is empty", url=str(self.manifest or ""))
         return batch
+
+    def _key(self, context: "Context") -> str:
+        if not self.batch_key:
+            return instance_key(context)
+        return f"{self.batch_key}/{PurePosixPath(self.manifest).name}" if self.manifest else self.batch_key
 
     def _is_good(self, commit_set: str) -> bool:
         """Whether an earlier try's commit will do: one whose jobs failed would fail this try too, a new one processes what failed again."""

@@ -1,0 +1,32 @@
+"""The last task of ``nightly_images``."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from airflow_pachyderm.assets import commit_asset, emit_commit
+from airflow_pachyderm.exceptions import PachydermError
+from airflow_pachyderm.hooks.pachyderm import PachydermHook
+from dags import settings
+from dags.common.push_run import finish_run, run_results
+from dags.common.report import Run
+
+
+def report_night(
+    context: Any, config: settings.Settings, *, manifests: Sequence[str] | None, pushes: Iterable[Mapping[str, Any]] | None
+) -> dict[str, Any]:
+    """Collect and write the report of a night, and tell the asset alias of its commit.
+
+    :param manifests: What the plan returned; None when it failed.
+    :return: Counts, and where the report is.
+    :raises PachydermError: The plan or a batch failed; the report about the other batches is written first.
+    """
+    ti = context["ti"]
+    day, late = (ti.xcom_pull(task_ids="plan", key=key) for key in ("day", "late"))
+    if manifests is None or day is None:
+        raise PachydermError("The night has no plan: see the task plan")
+    run = Run(ti.dag_id, ti.run_id, f"{config.landing} of {day}", [push for push in pushes or () if push], len(manifests), late=late or {})
+    counts = {"day": day, **finish_run(run, manifests=manifests, folder=run_results(config, ti.dag_id, day))}
+    if counts["commit"]:
+        asset = commit_asset(PachydermHook(settings.PACHYDERM_CONN_ID).connection, settings.IMAGES_REPO)
+        emit_commit(context, ti.task.outlets, asset, counts)
+    return counts
