@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-done
 
-.PHONY: help setup lock demo up down test lint format model clean
+.PHONY: help setup lock demo up down test lint format model images clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ down:  ## stop what `make up` started
 
 model: setup  ## download and check the COCO model
 	@$(BIN)/python -m laptop model
+
+images:  ## build the container images with Docker: tuskwatch/<name>:<version> (docker/build NAME builds one)
+	@docker/build
 
 test: setup  ## the default test suite
 	$(BIN)/python -m pytest

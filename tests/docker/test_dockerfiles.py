@@ -1,0 +1,32 @@
+"""What holds for the Dockerfiles themselves; no engine is needed."""
+
+import json
+import re
+import tomllib
+
+import pytest
+
+from tests.support_data import REPOSITORY
+
+STAGES = ("validate", "object-detect", "threat-detect", "plot")
+DOCKERFILES = sorted((REPOSITORY / "docker").glob("*.Dockerfile"))
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
+def test_every_image_has_a_pinned_base_a_numeric_user_and_the_projects_version(path):
+    text = path.read_text()
+    version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    assert re.search(r"^ARG BASE_IMAGE=python:3\.11-slim-bookworm$", text, re.MULTILINE)
+    assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", text, re.MULTILINE)
+    assert f"\nARG VERSION={version}\n" in text
+    for command in re.findall(r"^(?:CMD|ENTRYPOINT) (.*)$", text, re.MULTILINE):
+        assert json.loads(command)[0] not in ("sh", "bash", "/bin/sh")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_pipeline_spec_names_the_image_and_the_command_that_the_dockerfile_makes(stage):
+    spec = json.loads((REPOSITORY / "stages" / stage.replace("-", "_") / "pipeline.json").read_text())
+    text = (REPOSITORY / "docker" / f"{stage}.Dockerfile").read_text()
+    version = re.search(r"^ARG VERSION=(.*)$", text, re.MULTILINE)[1]
+    assert spec["transform"]["image"] == f"tuskwatch/{stage}:{version}"
+    assert spec["transform"]["cmd"] == json.loads(re.search(r"^CMD (.*)$", text, re.MULTILINE)[1])
