@@ -12,7 +12,7 @@ from typing import Any, Final
 from google.api_core.exceptions import Conflict, Forbidden, NotFound
 
 from dags.provisioning.errors import DifferentError, StepFailedError
-from dags.provisioning.google_errors import translated
+from dags.provisioning.google_errors import CALL, translated
 from dags.provisioning.outcome import Change, Done, Outcome, Pending
 from dags.provisioning.stack import MANAGED_BY, OWNER, RUN_LABEL, STACK_LABEL, Bucket, Stack
 
@@ -64,14 +64,14 @@ def remove_bucket(client: Any, stack: Stack, name: str, *, confirmed: str | None
     if only_run is not None:
         if found.labels.get(RUN_LABEL) != only_run:
             return Done(change=Change.KEPT, message=f"Kept bucket {name}: an earlier run created it")
-        if next(iter(client.list_blobs(name, max_results=1)), None) is not None:
+        if next(iter(client.list_blobs(name, max_results=1, **CALL)), None) is not None:
             return Done(change=Change.KEPT, message=f"Kept bucket {name}: it holds data")
     deleted = _delete_some(client, name)
     if deleted >= DELETES_PER_CALL:
         return Pending(message=f"Deleting the objects of bucket {name}")
     try:
         with translated(f"delete bucket {name}", permission=ROLE):
-            found.delete()
+            found.delete(**CALL)
     except NotFound:
         pass
     except Conflict:
@@ -82,9 +82,9 @@ def remove_bucket(client: Any, stack: Stack, name: str, *, confirmed: str | None
 def _find(client: Any, stack: Stack, name: str) -> Any | None:
     try:
         with translated(f"look at bucket {name}", permission=ROLE):
-            found = client.get_bucket(name)
+            found = client.get_bucket(name, **CALL)
             # Reading a bucket does not make it ours: it must be in the project's own list.
-            owned = [bucket.name for bucket in client.list_buckets(project=stack.project, prefix=name) if bucket.name == name]
+            owned = [bucket.name for bucket in client.list_buckets(project=stack.project, prefix=name, **CALL) if bucket.name == name]
     except NotFound:
         return None
     except StepFailedError as exc:
@@ -111,7 +111,7 @@ def _create(client: Any, stack: Stack, wanted: Bucket) -> None:
     # Pachyderm rewrites and deletes chunks all the time, and keeps its own history: soft delete would bill each of them for a week more.
     bucket.soft_delete_policy.retention_duration_seconds = 0
     with translated(f"create bucket {wanted.name} in project {stack.project}", permission=ROLE):
-        client.create_bucket(bucket, project=stack.project, location=wanted.location)
+        client.create_bucket(bucket, project=stack.project, location=wanted.location, **CALL)
 
 
 def _differences(found: Any, stack: Stack, wanted: Bucket) -> Iterator[str]:
@@ -138,7 +138,7 @@ def _label_differences(found: Any, stack: Stack) -> Iterator[str]:
 def _delete_some(client: Any, name: str) -> int:
     """Delete at most ``DELETES_PER_CALL`` objects, every version of each, and return how many."""
     with translated(f"empty bucket {name}", permission=ROLE):
-        blobs = list(itertools.islice(client.list_blobs(name, versions=True), DELETES_PER_CALL))
+        blobs = list(itertools.islice(client.list_blobs(name, versions=True, **CALL), DELETES_PER_CALL))
         for start in range(0, len(blobs), DELETE_BATCH):
             with contextlib.suppress(NotFound), client.batch():  # the whole batch is done before the first error is raised
                 for blob in blobs[start : start + DELETE_BATCH]:

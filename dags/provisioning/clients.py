@@ -18,7 +18,7 @@ from airflow.sdk import BaseHook
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
 from dags.provisioning.cluster import describe
 from dags.provisioning.errors import StackInvalidError, StepFailedError
-from dags.provisioning.google_errors import translated
+from dags.provisioning.google_errors import CALL, translated
 from dags.provisioning.kube import Kube
 from dags.provisioning.stack import Cluster, Stack
 
@@ -117,7 +117,7 @@ class Clients:
         bucket, _, name = chart.removeprefix("gs://").partition("/")
         try:
             with translated(f"read the chart {chart}", permission="roles/storage.objectViewer on its bucket"):
-                archive: bytes = self.storage.bucket(bucket).blob(name).download_as_bytes()
+                archive: bytes = self.storage.bucket(bucket).blob(name).download_as_bytes(**CALL)
         except NotFound as exc:
             raise StackInvalidError(f"There is no chart at {chart}: put the archive there, or correct the Param chart") from exc
         return archive

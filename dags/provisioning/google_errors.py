@@ -2,17 +2,22 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, Final
 
 import requests
 from google.api_core import exceptions
 from google.auth.exceptions import GoogleAuthError, TransportError
+from google.cloud.storage.retry import DEFAULT_RETRY
 
 from dags.provisioning.errors import StepFailedError, TransientError
+
+# For the storage client's calls: its own default retries for two minutes, in which a worker slot is held.
+CALL: Final[dict[str, Any]] = {"timeout": 20, "retry": DEFAULT_RETRY.with_timeout(30)}
 
 _TRANSIENT = (
     exceptions.TooManyRequests,  # its subclass ResourceExhausted too: a request rate, or a quota that may be freed
     exceptions.ServerError,  # 5xx; UNAVAILABLE, DEADLINE_EXCEEDED and INTERNAL over gRPC
-    exceptions.Aborted,
+    exceptions.Aborted,  # a kind of Conflict, so that it has to be caught before it
     exceptions.RetryError,
     requests.ConnectionError,
     requests.Timeout,
@@ -22,7 +27,7 @@ _TRANSIENT = (
 
 @contextmanager
 def translated(doing: str, *, permission: str) -> Iterator[None]:
-    """Turn the errors of one call to Google into ours; :class:`NotFound` and :class:`Conflict` pass, since callers decide on them.
+    """Turn the errors of one call to Google into ours; ``NotFound``, ``Conflict`` and ``FailedPrecondition`` pass: callers decide.
 
     :param doing: What was tried, to follow "Cannot": ``create cluster pach``.
     :param permission: The role to ask for when it is refused.
@@ -31,10 +36,10 @@ def translated(doing: str, *, permission: str) -> Iterator[None]:
     """
     try:
         yield
-    except (exceptions.NotFound, exceptions.Conflict):
-        raise
     except _TRANSIENT as exc:
         raise TransientError(f"Cannot {doing} now: {_text(exc)}") from exc
+    except (exceptions.NotFound, exceptions.Conflict, exceptions.FailedPrecondition):
+        raise
     except (exceptions.Forbidden, exceptions.Unauthorized) as exc:
         raise StepFailedError(f"Cannot {doing}: {_text(exc)}. Give the Google connection's account {permission}") from exc
     except exceptions.GoogleAPICallError as exc:

@@ -86,7 +86,7 @@ def params(**changes: Any) -> dict[str, Any]:
 
 
 def existing_params(**changes: Any) -> dict[str, Any]:
-    return params(target="existing", project=None, bucket=None, **changes)
+    return params(**{"target": "existing", "project": None, "bucket": None, **changes})
 
 
 def stack(run: str = RUN, **changes: Any) -> Stack:

@@ -3,6 +3,8 @@
 The cluster manager moves on by one step with every look at it, so that nothing depends on time.
 """
 
+import base64
+import hashlib
 import json
 import threading
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import gcp_storage_emulator.handlers.buckets as emulated_buckets
+import google_crc32c
 import grpc
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -180,7 +183,10 @@ class CloudStorage:
         if bucket not in self.buckets:
             emulated_buckets.create_bucket(bucket, self.storage)
             self.owners[bucket] = PROJECT
-        self.storage.create_file(bucket, name, content, {"name": name, "bucket": bucket, "size": str(len(content))})
+        md5 = base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
+        crc32c = base64.b64encode(google_crc32c.Checksum(content).digest()).decode()
+        metadata = {"name": name, "bucket": bucket, "size": str(len(content)), "md5Hash": md5, "crc32c": crc32c}
+        self.storage.create_file(bucket, name, content, metadata)
 
 
 class _StorageHandler(RequestHandler):
@@ -269,7 +275,7 @@ class TokenEndpoint:
 
     def service_account_key(self) -> SimpleNamespace:
         """A key as Google issues them, whose tokens come from here: its JSON, and the secret part of it."""
-        private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        private = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505  nobody relies on it; the usual size takes 0.1 s a login
         pem = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
         key = {
             "type": "service_account",
