@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from stages.common.names import shown
@@ -16,8 +16,8 @@ _SHOWN_DAYS = 62
 _TICKS = 10
 
 
-def draw(counts: Counts, path: Path) -> None:
-    """Write the picture as PNG.
+def draw(counts: Counts) -> bytes:
+    """Return the picture as PNG.
 
     It is readable with any number of devices, classes and days: the largest are shown one by one and the rest as one bar; many days are
     drawn as weeks, months or years.
@@ -37,9 +37,10 @@ def draw(counts: Counts, path: Path) -> None:
     _columns(panels[1][0], *_days(counts))
     hours = [counts.hours[hour] for hour in range(24)]
     _columns(panels[1][1], "Threats by hour of the day (UTC)", [f"{hour:02}" for hour in range(24)], hours)
-    path.parent.mkdir(parents=True, exist_ok=True)
     # The same counts give the same bytes, which Pachyderm stores once. Level 1 packs much faster than the default and a little worse.
-    figure.savefig(path, metadata={"Software": None}, pil_kwargs={"compress_level": 1})
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", metadata={"Software": None}, pil_kwargs={"compress_level": 1})
+    return stream.getvalue()
 
 
 def _title(counts: Counts) -> str:

@@ -16,9 +16,7 @@ A threat is an image with at least one threatening object. Times are UTC.
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 
 from stages.common.files import write_json
 from stages.common.runner import Datum
@@ -37,8 +35,7 @@ class PlotStage:
 
     def warm_up(self, _env: Mapping[str, str], /) -> None:
         """Load matplotlib and its fonts by drawing an empty chart."""
-        with tempfile.TemporaryDirectory(prefix="tuskwatch-plot-") as folder:
-            draw(Counts(), Path(folder, "warm.png"))
+        draw(Counts())
 
     def process(self, datum: Datum) -> None:
         """Count and draw. Files that are no threats are left out and named in the log.
@@ -47,5 +44,5 @@ class PlotStage:
         """
         counts = count_threats(datum.inputs["threat-detect"])
         write_json(datum.out / "threats.json", counts.as_json())
-        draw(counts, datum.out / "threats.png")
+        (datum.out / "threats.png").write_bytes(draw(counts))
         log.info("%d threats of %d devices", counts.total, len(counts.devices))

@@ -42,7 +42,7 @@ def _utc_now() -> datetime:
 
 
 class ThreatDetectStage:
-    """cross(``object-detect:/*/*.json``, ``rules:/``) to ``/<device>/<timestamp>.json`` for threats.
+    """cross(``object-detect:/*/*.json``, each with its annotated image, ``rules:/``) to ``/<device>/<timestamp>.json`` for threats.
 
     :param now: The wall clock.
     """

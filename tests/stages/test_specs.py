@@ -14,9 +14,20 @@ SCHEMA = SHARED / "reference" / "schemas" / "CreatePipelineRequest.schema.json"
 STAGES = {
     "validate": ["images:/*"],
     "object-detect": ["validate:/valid/*", "model:/"],
-    "threat-detect": ["object-detect:/*/*.json", "rules:/"],
+    "threat-detect": ["object-detect:/(*)/(*).* by $1/$2", "rules:/"],  # an image's findings and its annotated picture make one datum
     "plot": ["threat-detect:/"],
 }
+
+
+def leaves(node: dict) -> list[dict]:
+    """The pfs inputs of an input."""
+    if "pfs" in node:
+        return [node["pfs"]]
+    return [leaf for combined in ("cross", "group") for child in node.get(combined, []) for leaf in leaves(child)]
+
+
+def described(leaf: dict) -> str:
+    return f"{leaf['repo']}:{leaf['glob']}" + (f" by {leaf['groupBy']}" if "groupBy" in leaf else "")
 
 
 def spec_of(pipeline: str) -> dict:
@@ -31,8 +42,7 @@ def test_names_inputs_and_program(pipeline):
     assert spec["pipeline"] == {"name": pipeline}
     assert spec["transform"]["image"] == f"tuskwatch/{pipeline}:{version}"
     assert spec["transform"]["cmd"] == ["python3", "-m", f"stages.{package}"]
-    entries = spec["input"].get("cross", [spec["input"]])
-    assert [f"{entry['pfs']['repo']}:{entry['pfs']['glob']}" for entry in entries] == STAGES[pipeline]
+    assert [described(leaf) for leaf in leaves(spec["input"])] == STAGES[pipeline]
 
 
 @pytest.mark.parametrize("pipeline", STAGES)
@@ -48,9 +58,8 @@ def test_the_stage_reads_the_inputs_of_its_spec(pipeline):
     spec = spec_of(pipeline)
     module = importlib.import_module(f"stages.{pipeline.replace('-', '_')}.stage")
     (stage,) = (value for name, value in vars(module).items() if name.endswith("Stage") and value.__module__ == module.__name__)
-    entries = spec["input"].get("cross", [spec["input"]])
     assert stage.name == pipeline
-    assert list(stage.inputs) == [entry["pfs"].get("name", entry["pfs"]["repo"]) for entry in entries]
+    assert list(stage.inputs) == [leaf.get("name", leaf["repo"]) for leaf in leaves(spec["input"])]
 
 
 @pytest.mark.skipif(not SCHEMA.is_file(), reason="no shared data beside the repository")
