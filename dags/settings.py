@@ -15,7 +15,7 @@ from airflow_pachyderm.connection import DEFAULT_CONN_ID
 
 PACHYDERM_CONN_ID: Final = DEFAULT_CONN_ID
 SENDGRID_CONN_ID: Final = "sendgrid_default"  # its password is the API key; without this connection no mail is sent
-SENDGRID_SECRET: Final = "sendgrid"  # in Pachyderm
+SENDGRID_SECRET: Final = "sendgrid"  # noqa: S105 - the name of the secret in Pachyderm
 
 IMAGES_REPO: Final = "images"
 MODEL_REPO: Final = "model"

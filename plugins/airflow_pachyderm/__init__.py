@@ -56,7 +56,6 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [{"integration-name": integration, "python-modules": _modules("sensors", "commit", "job", "pipeline")}],
         "triggers": [{"integration-name": integration, "python-modules": _modules("triggers", "commit_set", "condition")}],
         "extra-links": ["airflow_pachyderm.links.PachydermCommitLink"],
-        "plugins": [{"name": "pachyderm_dashboard", "plugin-class": "airflow_pachyderm.dashboard.plugin.PachydermDashboardPlugin"}],
     }
 
 

@@ -1,0 +1,50 @@
+"""Stand-ins for the four stages: the same pipelines, inputs and output files, made by a shell in milliseconds."""
+
+import json
+from pathlib import Path
+
+VALIDATE = r"""
+for f in "$PFS_ROOT"/images/*; do n=$(basename "$f"); case $n in
+*_[0-9]*.jpg) mkdir -p "$PFS_ROOT/out/valid"; cp "$f" "$PFS_ROOT/out/valid/$n";;
+*) mkdir -p "$PFS_ROOT/out/invalid"; cp "$f" "$PFS_ROOT/out/invalid/$n"
+echo '{"message": "the name"}' > "$PFS_ROOT/out/invalid/$n.reason.json";;
+esac; done
+"""
+DETECT = r"""
+for f in "$PFS_ROOT"/validate/valid/*; do n=$(basename "$f" .jpg); d=${n%_*}; t=${n##*_}
+mkdir -p "$PFS_ROOT/out/$d"; cp "$f" "$PFS_ROOT/out/$d/$t.jpg"
+echo '{"objects": [{"class_id": 1, "label": "person", "score": 0.9, "box": {}}]}' > "$PFS_ROOT/out/$d/$t.json"; done
+"""
+THREAT = r"""
+cd "$PFS_ROOT"/object-detect; for f in */*.json; do mkdir -p "$PFS_ROOT/out/$(dirname $f)"; cp "$f" "$PFS_ROOT/out/$f"; done
+"""
+PLOT = 'echo png > "$PFS_ROOT/out/threats.png"; echo "{}" > "$PFS_ROOT/out/threats.json"'
+
+
+def pfs(repo: str, glob: str) -> dict[str, dict[str, str]]:
+    return {"pfs": {"repo": repo, "glob": glob}}
+
+
+SPECS = {
+    "validate": ("validate", pfs("images", "/*"), VALIDATE),
+    "object_detect": ("object-detect", {"cross": [pfs("validate", "/valid/*"), pfs("model", "/")]}, DETECT),
+    "threat_detect": ("threat-detect", {"cross": [pfs("object-detect", "/*/*.json"), pfs("rules", "/")]}, THREAT),
+    "plot": ("plot", pfs("threat-detect", "/"), PLOT),
+}
+
+
+def write_stages(folder: Path) -> Path:
+    """A folder for the setting ``tuskwatch_stages``."""
+    for name, (pipeline, source, stdin) in SPECS.items():
+        spec = {"pipeline": {"name": pipeline}, "input": source, "transform": {"cmd": ["sh", "-e"], "stdin": [stdin]}}
+        (folder / name).mkdir(parents=True)
+        (folder / name / "pipeline.json").write_text(json.dumps(spec))
+    return folder
+
+
+def write_images(landing: Path, day: str, *names: str) -> None:
+    """Images of a day, below ``YYYY/MM/DD/``."""
+    folder = landing / day.replace("-", "/")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(name.encode())

@@ -1,0 +1,161 @@
+"""Which images a night takes: its own once, and late ones with the next night."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from airflow_pachyderm.exceptions import PachydermInvalidError, PachydermSourceError
+from airflow_pachyderm.files import read_manifest
+from dags.common.nightly import Night, day_of_run, landed, plan_night
+from dags.settings import Settings
+from tests.dags.quick_stages import write_images
+
+ZONE = ZoneInfo("Europe/Berlin")
+DAY, NEXT = date(2026, 11, 22), date(2026, 11, 23)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Settings:
+    (tmp_path / "landing").mkdir()
+    return Settings(landing=str(tmp_path / "landing"), staging=str(tmp_path / "staging"))
+
+
+def plan(config: Settings, day: date = DAY, *, batch_files: int = 2, late_days: int = 7) -> Night:
+    return plan_night(config, day, batch_files=batch_files, late_days=late_days, zone=ZONE)
+
+
+def batches(night: Night) -> list[list[str]]:
+    return [[file.path.removeprefix("/") for file in read_manifest(url)] for url in night.manifests]
+
+
+def land(config: Settings, day: date, *names: str) -> None:
+    write_images(Path(config.landing), str(day), *names)
+
+
+@pytest.mark.parametrize(
+    ("run", "expected"),
+    [
+        ({"run_type": "scheduled", "interval_start": datetime(2026, 11, 22, 1, tzinfo=UTC)}, date(2026, 11, 22)),
+        ({"run_type": "scheduled", "interval_start": datetime(2026, 11, 21, 23, 30, tzinfo=UTC)}, date(2026, 11, 22)),  # 00:30 in Berlin
+        ({"run_type": "backfill", "interval_start": datetime(2020, 2, 29, 1, tzinfo=UTC)}, date(2020, 2, 29)),
+        (
+            {"run_type": "manual", "interval_start": datetime(2026, 11, 20, 1, tzinfo=UTC)},
+            date(2026, 11, 22),
+        ),  # the form's "now" is no wish
+        ({"run_type": "manual"}, date(2026, 11, 22)),
+        ({"run_type": "manual", "wanted": "2026-11-01"}, date(2026, 11, 1)),
+    ],
+)
+def test_the_day_of_a_run(run: dict[str, Any], expected: date) -> None:
+    fields = {"run_after": datetime(2026, 11, 23, 9, tzinfo=UTC), "interval_start": None, "wanted": None, "zone": ZONE, **run}
+
+    assert day_of_run(**fields) == expected
+
+
+def test_a_day_that_is_none_is_named() -> None:
+    with pytest.raises(PachydermInvalidError, match=r"Day is '22\.11\.2026', which is no date; write it as 2026-11-22"):
+        day_of_run(run_type="manual", run_after=datetime.now(tz=UTC), interval_start=None, wanted="22.11.2026", zone=ZONE)
+
+
+def test_both_layouts_of_the_landing_area(config: Settings) -> None:
+    land(config, DAY, "a_1511891098.jpg")
+    (Path(config.landing) / "2026/11/22/sub").mkdir()
+    land(config, DAY, "sub/b.jpg")
+    in_day = int(datetime(2026, 11, 22, 0, 30, tzinfo=ZONE).timestamp())
+    Path(config.landing, f"c_{in_day}.jpg").touch()
+    Path(config.landing, f"d_{in_day - 3600}.jpg").touch()
+    Path(config.landing, "blah.jpg").touch()
+
+    found = landed(config.landing, [DAY], zone=ZONE)
+
+    assert [file.path for file in found[DAY]] == ["/a_1511891098.jpg", "/b.jpg", f"/c_{in_day}.jpg"]
+
+
+def test_a_night_is_planned_once(config: Settings) -> None:
+    land(config, DAY, "1.jpg", "2.jpg", "3.jpg")
+    first = plan(config)
+
+    assert batches(first) == [["1.jpg", "2.jpg"], ["3.jpg"]]
+    assert plan(config) == first
+    assert plan(config, batch_files=1) == first  # batches stay as they were pushed
+
+
+def test_what_came_since_is_a_batch_of_its_own(config: Settings) -> None:
+    land(config, DAY, "1.jpg", "3.jpg")
+    plan(config)
+    land(config, DAY, "2.jpg")
+
+    assert batches(plan(config)) == [["1.jpg", "3.jpg"], ["2.jpg"]]
+
+
+def test_an_image_that_changed_moves_to_a_new_batch(config: Settings) -> None:
+    land(config, DAY, "1.jpg", "2.jpg", "3.jpg")
+    plan(config)
+    (Path(config.landing) / "2026/11/22/3.jpg").write_bytes(b"longer than before")
+
+    night = plan(config)
+
+    assert batches(night) == [["1.jpg", "2.jpg"], ["3.jpg"]]
+    assert read_manifest(night.manifests[1])[0].size_bytes == 18
+
+
+def test_an_image_that_was_cleared_away_stays_in_its_batch(config: Settings) -> None:
+    land(config, DAY, "1.jpg", "2.jpg")
+    first = plan(config)
+    (Path(config.landing) / "2026/11/22/1.jpg").unlink()
+
+    assert plan(config) == first
+
+
+def test_late_images_come_with_the_next_night_and_again_when_it_is_repeated(config: Settings) -> None:
+    land(config, DAY, "1.jpg")
+    plan(config)
+    land(config, DAY, "late.jpg")
+    land(config, NEXT, "2.jpg")
+
+    night = plan(config, NEXT)
+
+    assert (batches(night), night.late) == ([["2.jpg"], ["late.jpg"]], {"2026-11-22": 1})
+    assert plan(config, NEXT) == night
+    assert batches(plan(config, date(2026, 11, 24))) == []
+    assert batches(plan(config, DAY)) == [["1.jpg"]]
+
+
+def test_a_day_that_no_run_had_is_not_late(config: Settings) -> None:
+    """It waits for its backfill."""
+    land(config, DAY, "1.jpg")
+    land(config, NEXT, "2.jpg")
+
+    assert batches(plan(config, NEXT)) == [["2.jpg"]]
+
+
+def test_what_lands_after_an_empty_night_is_late(config: Settings) -> None:
+    assert batches(plan(config)) == []
+    land(config, DAY, "late.jpg")
+
+    assert plan(config, NEXT).late == {"2026-11-22": 1}
+
+
+def test_no_look_back(config: Settings) -> None:
+    plan(config)
+    land(config, DAY, "late.jpg")
+
+    assert plan(config, NEXT, late_days=0).late == {}
+
+
+def test_two_images_of_one_name_in_a_day_are_refused(config: Settings) -> None:
+    (Path(config.landing) / "2026/11/22/sub").mkdir(parents=True)
+    land(config, DAY, "1.jpg", "sub/1.jpg")
+
+    with pytest.raises(PachydermSourceError, match="have the same name"):
+        plan(config)
+
+
+def test_a_landing_area_that_is_not_set_or_not_there_is_named(config: Settings, tmp_path: Path) -> None:
+    with pytest.raises(PachydermInvalidError, match="set the Airflow Variable tuskwatch_landing"):
+        plan(Settings(staging=str(tmp_path)))
+    with pytest.raises(PachydermSourceError, match=r"Folder /nowhere/at/all does not exist"):
+        plan(Settings(staging=str(tmp_path), landing="/nowhere/at/all"))

@@ -1,0 +1,127 @@
+"""Nights and backfills through the real scheduler and triggerer: what was done is not repeated, and a wait holds no worker."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_pachyderm.client.channel import Server
+from airflow_pachyderm.client.pfs import Commit, PfsClient
+from airflow_pachyderm.connection import PachydermConnection
+from laptop.layout import Layout
+from laptop.stack import running_stack
+from tests.dags.quick_stages import write_images, write_stages
+from tests.e2e.harness import Site
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+NIGHTLY = "nightly_images"
+DAYS = [f"2026-11-{day:02}" for day in range(1, 6)]
+
+
+@pytest.fixture(scope="module")
+def landing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five days with three images each, one of them with a name that is invalid."""
+    landing = tmp_path_factory.mktemp("landing")
+    for number, day in enumerate(DAYS):
+        write_images(landing, day, f"dev1_15118910{number:02}.jpg", f"dev2_15118910{number:02}.jpg", f"blah{number}.jpg")
+    return landing
+
+
+@pytest.fixture(scope="module")
+def nights(tmp_path_factory: pytest.TempPathFactory, landing: Path) -> Iterator[Site]:
+    """A stack whose stages are quick stand-ins."""
+    root = tmp_path_factory.mktemp("nights")
+    (root / "model.pb").write_bytes(b"model")
+    settings = {
+        "TUSKWATCH_MODEL": str(root / "model.pb"),
+        "TUSKWATCH_STAGES": str(write_stages(root / "stages")),
+        "TUSKWATCH_RESULTS": str(root / "results"),
+        "TUSKWATCH_STAGING": str(root / "staging"),
+        "TUSKWATCH_LANDING": str(landing),
+    }
+    with running_stack(Layout(root / "stack"), extra=settings) as stack, stack.client() as airflow:
+        site = Site(stack, airflow)
+        site.run("bootstrap_pipelines", {})
+        yield site
+
+
+def pfs(site: Site) -> PfsClient:
+    host, _, port = site.stack.pachd_address.rpartition(":")
+    return PfsClient(Server(PachydermConnection(conn_id="test", host=host, port=int(port))))
+
+
+def pushes(site: Site) -> list[Commit]:
+    return pfs(site).list_commits("images")
+
+
+def report(site: Site, day: str) -> dict[str, Any]:
+    summary: dict[str, Any] = json.loads((Path(site.stack.env["TUSKWATCH_RESULTS"]) / NIGHTLY / day / "summary.json").read_text())
+    return summary
+
+
+def backfill(site: Site, *arguments: str) -> list[dict[str, Any]]:
+    """A backfill of the five days by the command line, to its end; its runs."""
+    command = [sys.executable, "-m", "airflow", "backfill", "create", "--dag-id", NIGHTLY, "--max-active-runs", "2"]
+    done = subprocess.run(
+        [*command, "--from-date", DAYS[0], "--to-date", f"{DAYS[-1]}T23:59", *arguments], env=site.stack.env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        backfills = site.airflow._call("GET", f"/api/v2/backfills?dag_id={NIGHTLY}")["backfills"]
+        if all(found["completed_at"] for found in backfills):
+            break
+        time.sleep(1)
+    runs: list[dict[str, Any]] = site.airflow._call("GET", f"/api/v2/dags/{NIGHTLY}/dagRuns?limit=100")["dag_runs"]
+    return runs
+
+
+def test_a_backfill_does_each_day_once_however_often_it_runs(nights: Site) -> None:
+    nights.airflow.wait_for_dag(NIGHTLY, timeout=60)
+    nights.airflow.unpause(NIGHTLY)
+    first = [run for run in backfill(nights) if run["run_type"] == "backfill"]
+    commits = pushes(nights)
+
+    assert [run["state"] for run in first] == ["success"] * 5
+    assert len(commits) == 5
+    for day in DAYS:
+        summary = report(nights, day)
+        assert (len(summary["images"]["valid"]), len(summary["images"]["invalid"])) == (2, 1)
+        assert summary["threats"] == {"dev1": 1, "dev2": 1}
+
+    again = [run for run in backfill(nights, "--reprocess-behavior", "completed") if run["run_type"] == "backfill"]
+
+    assert [run["state"] for run in again] == ["success"] * 5
+    assert pushes(nights) == commits
+    assert sum(job["processed"] for job in report(nights, DAYS[0])["jobs"].values()) > 0  # those of the first time, read again
+
+
+def test_late_images_come_with_the_next_night_and_an_empty_night_says_so(nights: Site, landing: Path) -> None:
+    nights.run(NIGHTLY, {"day": "2026-12-01"})
+    assert report(nights, "2026-12-01")["files"] == 0
+    before = len(pushes(nights))
+    write_images(landing, "2026-12-01", "dev9_1511891099.jpg")
+
+    nights.run(NIGHTLY, {"day": "2026-12-02"})
+
+    summary = report(nights, "2026-12-02")
+    assert (summary["late"], summary["images"]["valid"]) == ({"2026-12-01": 1}, ["dev9_1511891099.jpg"])
+    assert len(pushes(nights)) == before + 1
+
+    nights.run(NIGHTLY, {"day": "2026-12-02"})
+
+    assert len(pushes(nights)) == before + 1
+
+
+def test_the_asset_event_names_the_commit(nights: Site) -> None:
+    events = nights.airflow._call("GET", "/api/v2/assets/events?limit=100")["asset_events"]
+
+    assert events
+    commits = {commit.commit_set for commit in pushes(nights)}
+    assert {event["extra"]["commit"] for event in events} <= commits
+    assert all(event["uri"].endswith("/default/images@master") for event in events)
