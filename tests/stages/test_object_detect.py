@@ -14,7 +14,7 @@ from stages.object_detect.detector import Detection, Detector
 from stages.object_detect.found import FoundObject
 from stages.object_detect.stage import ObjectDetectStage
 from tests.stages.conftest import image_bytes, write_graph
-from tests.support_data import CAMERA_IMAGES, COCO_MODEL, Expected, shared_data
+from tests.support_data import CAMERA_IMAGES, COCO_MODEL, camera_material, shared_data
 
 NAME = "dev1_1511891098.jpg"
 
@@ -259,7 +259,7 @@ def test_cmyk_becomes_rgb(tmp_path):
 def test_the_camera_images_with_the_coco_model(tmp_path):
     images = tmp_path / "images"
     images.mkdir()
-    for name in Expected.valid:
+    for name in camera_material().valid:
         shutil.copy(CAMERA_IMAGES / name, images / name)
     detect(images, COCO_MODEL.parent, tmp_path / "out")
     found = {path.parent.name + "_" + path.stem: json.loads(path.read_text())["objects"] for path in (tmp_path / "out").glob("*/*.json")}

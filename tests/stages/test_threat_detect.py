@@ -9,7 +9,7 @@ from stages.common.runner import Datum
 from stages.object_detect.stage import ObjectDetectStage
 from stages.threat_detect import stage as threat_stage
 from stages.threat_detect.stage import ThreatDetectStage
-from tests.support_data import CAMERA_IMAGES, COCO_MODEL, Expected, shared_data
+from tests.support_data import CAMERA_IMAGES, COCO_MODEL, camera_material, shared_data
 
 TAKEN = 1511891098
 NOW = datetime.fromtimestamp(TAKEN + 60, tz=UTC)
@@ -260,9 +260,9 @@ def test_the_rule_file_that_ships_is_valid_and_needs_no_address(quiet):
 @pytest.mark.skipif(not shared_data(), reason="no shared data beside the repository")
 def test_the_threats_of_the_camera_images(quiet, tmp_path):
     (tmp_path / "valid").mkdir()
-    for name in Expected.valid:
+    for name in camera_material().valid:
         (tmp_path / "valid" / name).symlink_to(CAMERA_IMAGES / name)
     ObjectDetectStage().process(Datum({"validate": tmp_path, "model": COCO_MODEL}, tmp_path / "object-detect"))
     quiet.run()
     threats = {folder.name: len(list(folder.iterdir())) for folder in (tmp_path / "out").iterdir()}
-    assert threats == dict(Expected.threats)
+    assert threats == camera_material().threats
