@@ -1,5 +1,7 @@
 """From the ids of Airflow connections to clients: the only module here that reads connections.
 
+Each client's library is loaded when it is used.
+
 What tests replace, they replace by configuration: the extra ``gke_endpoint`` of the Google connection (a plaintext gRPC server on a
 loopback address instead of Google's), the variable ``STORAGE_EMULATOR_HOST`` that Google's own storage client reads, the address of the
 cluster in a kubeconfig or in the cluster's description, and the Pachyderm connection's host.
@@ -8,19 +10,16 @@ cluster in a kubeconfig or in the cluster's description, and the Pachyderm conne
 import ipaddress
 import json
 from functools import cached_property
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
-from airflow.providers.google.cloud.hooks.gcs import GCSHook
-from airflow.providers.google.cloud.hooks.kubernetes_engine import GKEHook, GKEKubernetesHook
 from airflow.sdk import BaseHook
 
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
-from dags.provisioning.cluster import describe
 from dags.provisioning.errors import StackInvalidError, StepFailedError
-from dags.provisioning.google_errors import CALL, translated
-from dags.provisioning.kube import Kube
 from dags.provisioning.stack import Cluster, Stack
+
+if TYPE_CHECKING:
+    from dags.provisioning.kube import Kube
 
 ENDPOINT_EXTRA: Final = "gke_endpoint"
 
@@ -34,24 +33,38 @@ class Clients:
     @cached_property
     def storage(self) -> Any:
         """A ``google.cloud.storage.Client``."""
+        from airflow.providers.google.cloud.hooks.gcs import GCSHook
+
         return GCSHook(gcp_conn_id=self.stack.connections.google).get_conn()
 
     @cached_property
     def clusters(self) -> Any:
         """A ``google.cloud.container_v1.ClusterManagerClient``."""
-        hook = GKEHook(gcp_conn_id=self.stack.connections.google)
+        from airflow.providers.google.cloud.hooks.kubernetes_engine import GKEHook
+
         endpoint = BaseHook.get_connection(self.stack.connections.google).extra_dejson.get(ENDPOINT_EXTRA)
-        return _loopback_cluster_manager(str(endpoint)) if endpoint else hook.get_cluster_manager_client()
+        if endpoint:
+            return _loopback_cluster_manager(str(endpoint))
+        return GKEHook(gcp_conn_id=self.stack.connections.google).get_cluster_manager_client()
 
     @cached_property
-    def kube(self) -> Kube:
+    def kube(self) -> "Kube":
         """The cluster's API.
 
         :raises StepFailedError: There is no such cluster.
         """
+        from dags.provisioning.kube import Kube
+
         wanted = self.stack.cluster
         if wanted is None:
+            from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
+
             return Kube(KubernetesHook(conn_id=self.stack.connections.kubernetes).get_conn())
+        from airflow.providers.google.cloud.hooks.kubernetes_engine import GKEKubernetesHook
+
+        from dags.provisioning.cluster import describe
+        from dags.provisioning.google_errors import translated
+
         found = describe(self.clusters, self.stack, wanted)
         if found is None or not found.endpoint:
             raise StepFailedError(f"Cluster {wanted.name} in {wanted.location} has no address yet: run provision_stack first")
@@ -73,23 +86,10 @@ class Clients:
         wanted: Cluster | None = self.stack.cluster
         if wanted is None:
             return True
+        from dags.provisioning.cluster import describe
+
         found = describe(self.clusters, self.stack, wanted)
         return found is not None and bool(found.endpoint)
-
-    def sendgrid_key(self) -> str | None:
-        """SendGrid's API key, the password of its connection.
-
-        :raises StackInvalidError: The connection has none.
-        """
-        conn_id = self.stack.connections.sendgrid
-        if conn_id is None:
-            return None
-        key = BaseHook.get_connection(conn_id).password
-        if not key:
-            raise StackInvalidError(
-                f"Connection {conn_id} has no password: put SendGrid's API key there, or leave sendgrid_conn_id empty for no mail"
-            )
-        return str(key)
 
     def storage_key(self) -> str | None:
         """The JSON key with which Pachyderm reaches the bucket; None where its node's or workload's identity serves.
@@ -109,11 +109,13 @@ class Clients:
 
         :raises StackInvalidError: It is not there.
         """
-        from google.api_core.exceptions import NotFound
-
         chart = self.stack.release.chart
         if not chart.startswith("gs://"):
             return None
+        from google.api_core.exceptions import NotFound
+
+        from dags.provisioning.google_errors import CALL, translated
+
         bucket, _, name = chart.removeprefix("gs://").partition("/")
         try:
             with translated(f"read the chart {chart}", permission="roles/storage.objectViewer on its bucket"):

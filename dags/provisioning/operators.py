@@ -9,6 +9,9 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from dags.provisioning.errors import ProvisionError, TransientError
+from dags.provisioning.outcome import Pending
+from dags.provisioning.stack import run_label
 from dags.provisioning.trigger import StepTrigger
 
 TRIGGER_GRACE: Final = timedelta(minutes=2)  # the trigger's own deadline comes first: its event says what was waited for
@@ -54,10 +57,7 @@ class StepOperator(BaseOperator):
 
     def execute(self, context: Context) -> str:
         """Call the step, and wait for it in the triggerer when it is not done at once."""
-        from dags.provisioning.errors import ProvisionError, TransientError
-        from dags.provisioning.outcome import Pending
-        from dags.provisioning.runner import call
-        from dags.provisioning.stack import run_label
+        from dags.provisioning.runner import call  # loads the clients of Google and Kubernetes, which parsing must not
 
         run = run_label(str(context["run_id"]))
         try:

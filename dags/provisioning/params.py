@@ -103,7 +103,6 @@ def provision_params() -> dict[str, Param]:
         "load_balancer_ip": Param(None, type=_TEXT, title="Reserved address of the load balancer", section=_ACCESS),
         "google_conn_id": Param("google_cloud_default", type="string", title="Google connection", section=_CONNECTIONS),
         "kubernetes_conn_id": Param("kubernetes_default", type="string", title="Kubernetes connection", section=_CONNECTIONS),
-        "sendgrid_conn_id": Param(None, type=_TEXT, title="SendGrid connection (key as password)", section=_CONNECTIONS),
         "storage_key_conn_id": Param(
             None, type=_TEXT, title="Google connection whose key Pachyderm uses for the bucket", section=_CONNECTIONS
         ),

@@ -9,7 +9,6 @@ from airflow_pachyderm.exceptions import PachydermError
 from airflow_pachyderm.states import JOB_FAILED, PIPELINE_FAILED, PipelineState
 from dags.provisioning import manifests, pachd
 from dags.provisioning.clients import Clients
-from dags.provisioning.cluster import describe
 from dags.provisioning.errors import ProvisionError
 from dags.provisioning.kube import Kube
 from dags.provisioning.stack import Exposure, Stack
@@ -101,6 +100,8 @@ def check(clients: Clients, *, with_cluster: bool) -> Report:
 def _cluster(clients: Clients, report: Report) -> None:
     stack = clients.stack
     if stack.cluster:
+        from dags.provisioning.cluster import describe
+
         found = describe(clients.clusters, stack, stack.cluster)
         if found is None:
             report.note(f"cluster {stack.cluster.name} does not exist", problem=True)

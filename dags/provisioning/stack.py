@@ -101,14 +101,12 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
 class Connections(msgspec.Struct, frozen=True, kw_only=True):
     """Ids of the Airflow connections that the steps use. Ids only: a secret never leaves its connection.
 
-    :ivar sendgrid: None: no mail is sent.
     :ivar storage_key: Google connection whose key Pachyderm uses for the bucket; None: its node's or workload's identity.
     """
 
     google: str = "google_cloud_default"
     kubernetes: str = "kubernetes_default"
     pachyderm: str = "pachyderm_default"
-    sendgrid: str | None = None
     storage_key: str | None = None
 
 
@@ -144,7 +142,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True):
         :raises StackInvalidError: Names every Param that cannot work.
         """
         given = {name: value for name, value in params.items() if value is not None and value != ""}
-        target = Target(given.get("target", Target.GKE))
+        target = given.get("target", Target.GKE)
         parts: dict[str, Any] = {
             "target": target,
             "run": run_label(run_id),
@@ -156,7 +154,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True):
             parts["bucket"] = _fields(
                 Bucket, given, rename={"bucket": "name", "bucket_location": "location", "bucket_versioning": "versioning"}
             )
-        if target is Target.GKE:
+        if target == Target.GKE:
             parts["cluster"] = _fields(Cluster, given, rename={"cluster": "name"}, skip={"name"})
         try:
             stack = msgspec.convert(parts, cls)

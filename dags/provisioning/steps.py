@@ -1,16 +1,15 @@
-"""The steps by name: what the DAGs' tasks call, in a worker first and in the triggerer while they wait."""
+"""The steps by name: what the DAGs' tasks call, in a worker first and in the triggerer while they wait.
+
+Each loads what it needs, no more: a client's library takes seconds.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from dags.provisioning import bucket, cluster, helm, pachd, workloads
 from dags.provisioning.clients import Clients
 from dags.provisioning.outcome import Change, Done, Outcome
-from dags.provisioning.report import way_in
 from dags.provisioning.stack import Stack
-
-SENDGRID_SECRET: Final = ("sendgrid", "api-key")
 
 
 @dataclass(frozen=True)
@@ -44,11 +43,15 @@ def _not_asked_for(thing: str) -> Done:
 
 
 def _bucket(request: Request) -> Outcome:
+    from dags.provisioning import bucket
+
     wanted = request.stack.bucket
     return bucket.ensure_bucket(request.clients.storage, request.stack, wanted) if wanted else _not_asked_for("bucket")
 
 
 def _cluster(request: Request) -> Outcome:
+    from dags.provisioning import cluster
+
     wanted = request.stack.cluster
     if wanted is None:
         return _not_asked_for("cluster")
@@ -56,12 +59,14 @@ def _cluster(request: Request) -> Outcome:
 
 
 def _base(request: Request) -> Outcome:
-    return workloads.ensure_base(
-        request.clients.kube, request.stack, sendgrid_key=request.clients.sendgrid_key(), sendgrid_secret=SENDGRID_SECRET
-    )
+    from dags.provisioning import workloads
+
+    return workloads.ensure_base(request.clients.kube, request.stack)
 
 
 def _release(request: Request) -> Outcome:
+    from dags.provisioning import helm
+
     clients = request.clients
     if request.progress:  # Helm is at work: neither chart nor key is needed to look at it
         return helm.ensure_release(clients.kube, request.stack, request.progress, archive=None, storage_key=None)
@@ -71,38 +76,52 @@ def _release(request: Request) -> Outcome:
 
 
 def _pods(request: Request) -> Outcome:
+    from dags.provisioning import workloads
+
     return workloads.workloads_ready(request.clients.kube, request.stack)
 
 
 def _pachd(request: Request) -> Outcome:
-    return pachd.pachd_answers(request.clients.pachyderm, way_in=way_in(request.stack, request.clients.kube))
+    from dags.provisioning import pachd, report
+
+    return pachd.pachd_answers(request.clients.pachyderm, way_in=report.way_in(request.stack, request.clients.kube))
 
 
 def _no_pipelines(request: Request) -> Outcome:
+    from dags.provisioning import pachd
+
     if not request.clients.cluster_exists():
         return Done(change=Change.ABSENT, message="There is no cluster, so there are no pipelines")
     return pachd.remove_pipelines(request.clients.pachyderm)
 
 
 def _no_release(request: Request) -> Outcome:
+    from dags.provisioning import helm
+
     if not request.clients.cluster_exists():
         return Done(change=Change.ABSENT, message="There is no cluster, so there is no Helm release")
     return helm.remove_release(request.clients.kube, request.stack, request.progress, run=request.run)
 
 
 def _no_volumes(request: Request) -> Outcome:
+    from dags.provisioning import workloads
+
     if not request.clients.cluster_exists():
         return Done(change=Change.ABSENT, message="There is no cluster, so it has no volumes")
     return workloads.remove_volumes(request.clients.kube, request.stack)
 
 
 def _no_namespace(request: Request) -> Outcome:
+    from dags.provisioning import workloads
+
     if not request.clients.cluster_exists():
         return Done(change=Change.ABSENT, message="There is no cluster, so there is no namespace")
     return workloads.remove_namespace(request.clients.kube, request.stack, only_run=request.owner_run)
 
 
 def _no_cluster(request: Request) -> Outcome:
+    from dags.provisioning import cluster
+
     wanted = request.stack.cluster
     if wanted is None:
         return Done(change=Change.KEPT, message="Kept the cluster: it was there before this stack")
@@ -110,6 +129,8 @@ def _no_cluster(request: Request) -> Outcome:
 
 
 def _no_bucket(request: Request) -> Outcome:
+    from dags.provisioning import bucket
+
     wanted = request.stack.bucket
     if wanted is None:
         return _not_asked_for("bucket")

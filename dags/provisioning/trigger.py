@@ -8,6 +8,9 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
+from dags.provisioning.errors import ProvisionError, TransientError
+from dags.provisioning.outcome import Done, Outcome
+
 
 class StepTrigger(BaseTrigger):
     """Calls a step until it is done, in a thread, and fires once: ``{"end": "done" | "failed" | "timeout", "change": …, "message": …}``.
@@ -64,29 +67,18 @@ class StepTrigger(BaseTrigger):
         """A user marked the task or cleared it: undo what this run began. (``cleanup`` would also run when the triggerer restarts.)"""
         if self.undo is None:
             return
-        from dags.provisioning.errors import ProvisionError
-        from dags.provisioning.runner import call
-
         try:
-            outcome = await sync_to_async(call, thread_sensitive=False)(
-                self.undo, self.stack, run=self.run_label, progress={}, options={"only_run": True}
-            )
+            outcome = await self._call(self.undo, progress={}, options={"only_run": True})
         except ProvisionError as exc:
             self.log.warning("Killed while %s was under way, and it cannot be undone: %s. Run teardown_stack", self.step, exc)
         else:
             self.log.info("Killed while %s was under way. Undoing it: %s", self.step, outcome.message)
 
     async def _wait(self) -> dict[str, str]:
-        from dags.provisioning.errors import ProvisionError, TransientError
-        from dags.provisioning.outcome import Done
-        from dags.provisioning.runner import call
-
         progress, message = self.progress, ""
         while True:
             try:
-                outcome = await sync_to_async(call, thread_sensitive=False)(
-                    self.step, self.stack, run=self.run_label, progress=progress, options=self.options
-                )
+                outcome = await self._call(self.step, progress=progress, options=self.options)
             except TransientError as exc:
                 now = str(exc)
             except ProvisionError as exc:
@@ -101,3 +93,15 @@ class StepTrigger(BaseTrigger):
             if time.time() >= self.deadline:
                 return {"end": "timeout", "message": message}
             await asyncio.sleep(self.poll_interval)
+
+    async def _call(self, step: str, *, progress: dict[str, str], options: dict[str, Any]) -> Outcome:
+        return await sync_to_async(_call_step, thread_sensitive=False)(
+            step, self.stack, run=self.run_label, progress=progress, options=options
+        )
+
+
+def _call_step(step: str, stack: dict[str, Any], *, run: str, progress: dict[str, str], options: dict[str, Any]) -> Outcome:
+    # Imported in the thread: Google's and Kubernetes' clients take seconds, for which the triggerer's event loop must not stand still.
+    from dags.provisioning.runner import call
+
+    return call(step, stack, run=run, progress=progress, options=options)

@@ -12,16 +12,12 @@ from dags.provisioning.stack import OWNER, RUN_LABEL, STACK_LABEL, Stack
 _WORKLOADS: Final = ("Deployment", "StatefulSet")
 
 
-def ensure_base(kube: Kube, stack: Stack, *, sendgrid_key: str | None, sendgrid_secret: tuple[str, str]) -> Outcome:
-    """Make namespace, installer account, rights, restricted load balancer and mail secret be there.
+def ensure_base(kube: Kube, stack: Stack) -> Outcome:
+    """Make namespace, installer account, its rights and the restricted load balancer be there.
 
-    :param sendgrid_secret: Name of the Secret, and the key in it, from which threat-detect takes SendGrid's key.
     :raises DifferentError: One of them exists and is not ours.
     """
     wanted = manifests.base(stack)
-    if sendgrid_key:
-        name, key = sendgrid_secret
-        wanted.append(manifests.secret(stack, name, {key: sendgrid_key}))
     namespace = kube.get("v1", "Namespace", stack.namespace)
     if namespace is not None:
         _refuse_foreign(namespace, stack)

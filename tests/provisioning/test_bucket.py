@@ -23,7 +23,7 @@ def test_a_new_bucket_is_private_uniform_labelled_and_in_its_place(cloud: Cloud)
 
 def test_someone_elses_bucket_is_refused(cloud: Cloud) -> None:
     cloud.storage.foreign.add(NAME)
-    with pytest.raises(DifferentError, match="someone else's"):
+    with pytest.raises(DifferentError, match=r"someone else's"):
         finish("bucket", stack())
 
 
@@ -31,7 +31,7 @@ def test_a_readable_bucket_of_another_project_is_refused(cloud: Cloud) -> None:
     finish("bucket", stack())
     cloud.storage.owners[NAME] = "another-project"
     for step in ("bucket", "no-bucket"):
-        with pytest.raises(DifferentError, match="not in project acme-cameras"):
+        with pytest.raises(DifferentError, match=r"not in project acme-cameras"):
             finish(step, stack(), confirm_bucket=NAME)
     assert NAME in cloud.storage.buckets
 
@@ -55,7 +55,7 @@ def test_a_bucket_that_differs_is_refused_by_what_differs(cloud: Cloud, field: s
 
 def test_a_missing_permission_is_named(cloud: Cloud) -> None:
     cloud.storage.faults["POST"] = [403]
-    with pytest.raises(StepFailedError, match="roles/storage.admin"):
+    with pytest.raises(StepFailedError, match=r"roles/storage.admin"):
         finish("bucket", stack())
 
 

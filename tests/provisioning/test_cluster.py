@@ -19,7 +19,7 @@ def test_a_create_that_ends_in_a_quota_error_is_a_failure(cloud: Cloud) -> None:
 
 def test_a_cluster_that_fails_half_way_is_a_failure_and_is_undone_by_its_run_only(cloud: Cloud) -> None:
     cloud.gke.create_ends = "half-way"
-    with pytest.raises(StepFailedError, match="2 nodes out of 2 are unhealthy"):
+    with pytest.raises(StepFailedError, match=r"2 nodes out of 2 are unhealthy"):
         finish("cluster", stack())
     assert finish("no-cluster", stack(), run="another", only_run=True).change is Change.KEPT
     assert finish("no-cluster", stack(), run=RUN, only_run=True).change is Change.REMOVED
@@ -28,7 +28,7 @@ def test_a_cluster_that_fails_half_way_is_a_failure_and_is_undone_by_its_run_onl
 
 def test_a_denied_create_deletes_nothing_and_names_the_role(cloud: Cloud) -> None:
     cloud.gke.faults["CreateCluster"] = [grpc.StatusCode.PERMISSION_DENIED]
-    with pytest.raises(StepFailedError, match="roles/container.admin"):
+    with pytest.raises(StepFailedError, match=r"roles/container.admin"):
         finish("cluster", stack())
     assert "DeleteCluster" not in cloud.gke.calls
 
@@ -87,7 +87,7 @@ def test_short_outages_and_rate_limits_are_sat_out(cloud: Cloud) -> None:
 
 def test_a_call_that_may_succeed_later_says_so(cloud: Cloud) -> None:
     cloud.gke.faults["GetCluster"] = [grpc.StatusCode.ABORTED]
-    with pytest.raises(TransientError, match="Cannot look at cluster tuskwatch now"):
+    with pytest.raises(TransientError, match=r"Cannot look at cluster tuskwatch now"):
         once("cluster", stack())
 
 

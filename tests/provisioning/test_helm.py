@@ -124,7 +124,7 @@ def test_a_missing_archive_is_named(cloud: Cloud) -> None:
     wanted = existing_stack(chart="gs://acme-charts/nothing.tgz", chart_sha256="0" * 64)
     cloud.storage.put(CHART_BUCKET, "other.tgz", b"x")
     finish("base", wanted)
-    with pytest.raises(StackInvalidError, match="no chart at gs://acme-charts/nothing.tgz"):
+    with pytest.raises(StackInvalidError, match=r"no chart at gs://acme-charts/nothing.tgz"):
         finish("release", wanted)
 
 

@@ -5,11 +5,11 @@ from tests.provisioning.conftest import Cloud, existing_stack, provision, stack,
 
 
 def test_gke_up_again_and_down_leaves_nothing(cloud: Cloud) -> None:
-    wanted = stack(sendgrid_conn_id="sendgrid_default")
+    wanted = stack()
     assert provision(wanted) == [Change.CREATED, Change.CREATED, Change.CREATED, Change.CREATED, Change.FOUND]
     assert {"console", "pachd", "pachyderm-proxy"} <= set(cloud.kube.names("deployments"))
 
-    again = stack(run="manual__2", sendgrid_conn_id="sendgrid_default")
+    again = stack(run="manual__2")
     assert provision(again, run="manual__2") == [Change.FOUND] * 5
 
     assert teardown(wanted, confirm_bucket="acme-pachyderm") == [Change.REMOVED] * 5

@@ -1,0 +1,101 @@
+"""provision_stack → check_stack → teardown_stack in real Airflow, against Google and Kubernetes at the wire and a real minipachd."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from laptop.errors import RunFailedError
+from laptop.layout import Layout
+from laptop.stack import new_stack, start_stack
+from tests.e2e.harness import Site
+from tests.provisioning.conftest import PROJECT, Cloud, start_cloud
+from tests.provisioning.fake_kubernetes import Fault
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+GKE = {"target": "gke", "project": PROJECT, "bucket": "acme-pachyderm", "bootstrap": False}
+EXISTING = {"target": "existing", "bootstrap": False}
+
+
+@dataclass
+class World:
+    site: Site
+    cloud: Cloud
+    layout: Layout
+
+    def changes(self, dag_id: str, run_id: str) -> dict[str, str]:
+        """What each step said."""
+        tasks = self.site.airflow.task_instances(dag_id, run_id)
+        done = [task["task_id"] for task in tasks if task["state"] == "success" and task["operator"] == "StepOperator"]
+        return {task: self.site.airflow.xcom(dag_id, run_id, task) for task in done}
+
+    def log(self, dag_id: str, run_id: str, task_id: str) -> str:
+        (task,) = [task for task in self.site.airflow.task_instances(dag_id, run_id) if task["task_id"] == task_id]
+        return "\n".join(self.site.airflow.log(task))
+
+    def secrets(self) -> list[str]:
+        """All that nobody may see: keys of connections, and what was made for Helm."""
+        return self.cloud.secrets
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    cloud, environment, servers = start_cloud()
+    layout = Layout(tmp_path_factory.mktemp("provisioning"))
+    stack = new_stack(layout)
+    try:
+        start_stack(stack, extra={**environment, "TUSKWATCH_POLL_SECONDS": "0.3"})
+        with stack.client() as airflow:
+            yield World(Site(stack, airflow), cloud, layout)
+    finally:
+        stack.stop()
+        for server in servers:
+            server.stop()
+
+
+@pytest.mark.parametrize("conf", [GKE, EXISTING], ids=["gke", "existing"])
+def test_up_check_and_down_twice(world: World, conf: dict[str, Any]) -> None:
+    for _ in range(2):
+        run = world.site.run("provision_stack", conf)
+        assert world.changes("provision_stack", run)["pachyderm"] == "created"
+        again = world.site.run("provision_stack", conf)
+        assert set(world.changes("provision_stack", again).values()) <= {"found", "absent"}
+        world.site.run("check_stack", {})
+        down = world.site.run("teardown_stack", {"confirm": "tuskwatch", "confirm_bucket": conf.get("bucket")})
+        assert world.changes("teardown_stack", down)["release"] == "removed"
+        assert world.cloud.leftovers() == []
+
+
+def test_a_step_that_fails_for_good_is_undone(world: World) -> None:
+    world.cloud.gke.create_ends = "quota"
+    run = world.site.start("provision_stack", GKE)
+    with pytest.raises(RunFailedError, match="Insufficient regional quota"):
+        world.site.finish("provision_stack", run)
+    world.cloud.gke.create_ends = "well"
+    assert world.changes("provision_stack", run)["undo_cluster"] == "removed"
+    assert world.cloud.leftovers() == []
+
+
+@pytest.mark.parametrize("path", ["/namespaces/tuskwatch$", "/rolebindings/", "/configmaps/", "/jobs/", "/deployments$"])
+def test_an_outage_of_the_cluster_at_any_step_is_sat_out(world: World, path: str) -> None:
+    world.cloud.existing.faults += [Fault("PATCH", path, 503, times=2), Fault("GET", path, 0, times=2)]
+    world.site.run("provision_stack", EXISTING)
+    world.site.run("teardown_stack", {"confirm": "tuskwatch"})
+    world.cloud.existing.faults.clear()
+    assert world.cloud.leftovers() == []
+
+
+def test_no_secret_is_in_logs_xcoms_or_the_database(world: World) -> None:
+    run = world.site.run("provision_stack", EXISTING)
+    made = world.cloud.existing.values("tuskwatch")
+    secrets = [*world.secrets(), made["pachd"]["rootToken"], made["global"]["postgresql"]["postgresqlPassword"]]
+    world.site.run("teardown_stack", {"confirm": "tuskwatch"})
+    assert "port-forward" in world.log("provision_stack", run, "report")
+    # Every file that Airflow wrote: task logs, component logs, and its database with XComs and rendered templates.
+    files = [path for path in world.layout.root.rglob("*") if path.is_file() and "pachd" not in str(path)]
+    assert len(files) > 20
+    found = [(path.name, secret[:6]) for path in files for secret in secrets if re.search(re.escape(secret.encode()), path.read_bytes())]
+    assert found == []

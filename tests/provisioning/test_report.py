@@ -1,0 +1,86 @@
+"""The report of check_stack, and how to get in."""
+
+import json
+
+import pytest
+
+from dags.provisioning.clients import Clients
+from dags.provisioning.report import check, summary, way_in
+from dags.provisioning.stack import Stack
+from tests.provisioning.conftest import Cloud, existing_stack, finish, provision, stack
+
+
+def report(wanted: Stack) -> tuple[str, list[str]]:
+    found = check(Clients(wanted), with_cluster=True)
+    return str(found), [problem for problem in found.problems if "127.0.0.1:9" not in problem]  # nothing listens there
+
+
+def test_a_well_stack_is_described_in_full(cloud: Cloud) -> None:
+    provision(stack())
+    text, problems = report(stack())
+    assert problems == []
+    for part in (
+        "cluster tuskwatch is RUNNING",
+        "node node-1 is ready",
+        "pachd 1/1 ready",
+        "chart 2.11.6",
+        "data-postgres-0 Bound, 20Gi, 30% used",
+    ):
+        assert part in text
+
+
+def test_what_is_wrong_is_a_problem_each(cloud: Cloud) -> None:
+    wanted = existing_stack()
+    provision(wanted)
+    objects = cloud.existing.objects
+    objects["deployments", "tuskwatch", "pachd"]["status"]["readyReplicas"] = 0
+    cloud.existing.stuck_pods = "pachd"
+    objects["nodes", "", "node-1"]["status"]["conditions"] = []
+    objects["persistentvolumeclaims", "tuskwatch", "data-postgres-0"]["status"] = {"phase": "Lost"}
+    crash = {"containerStatuses": [{"name": "pachd", "restartCount": 9, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}
+    cloud.existing.put("pods", "pachd-abc", {"status": crash}, namespace="tuskwatch")
+    text, problems = report(wanted)
+    assert [problem.split()[0:3] for problem in problems] == [
+        ["node", "node-1", "is"],
+        ["pachd", "0/1", "ready,"],
+        ["pod", "pachd-abc:", "pachd"],
+        ["data-postgres-0", "Lost,", "no"],
+    ]
+    assert text.count("!!") == 5  # and Pachyderm
+
+
+def test_pachyderm_that_does_not_answer_is_a_problem(cloud: Cloud) -> None:
+    found = check(Clients(existing_stack()), with_cluster=False)
+    assert len(found.problems) == 1
+    assert "127.0.0.1:9" in found.problems[0]
+
+
+def test_a_removed_release_is_a_problem(cloud: Cloud) -> None:
+    _, problems = report(existing_stack())
+    assert problems == ["namespace tuskwatch has no Helm release of this stack"]
+
+
+def test_by_default_nothing_is_open_and_the_way_in_is_a_port_forward(cloud: Cloud) -> None:
+    provision(existing_stack())
+    text = summary(Clients(existing_stack()))
+    assert "kubectl --namespace tuskwatch port-forward service/pachyderm-proxy 30650:80" in text
+    assert "http://127.0.0.1:30650/" in text
+
+
+def test_a_load_balancer_is_named_with_who_may_use_it(cloud: Cloud) -> None:
+    wanted = existing_stack(exposure="load-balancer", source_ranges=["203.0.113.0/24"])
+    finish("base", wanted)
+    text = way_in(wanted, Clients(wanted).kube)
+    assert "host 203.0.113.10 and port 80" in text
+    assert "only to 203.0.113.0/24" in text
+
+
+def test_no_secret_is_in_outcomes_stack_or_logs(cloud: Cloud, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", logger="dags")
+    wanted = stack(storage_key_conn_id="google_cloud_default")
+    messages = [finish(step, wanted).message for step in ("bucket", "cluster", "base", "release", "pods")]
+    messages += [summary(Clients(wanted)), str(check(Clients(wanted), with_cluster=True)), json.dumps(wanted.to_dict()), caplog.text]
+    made = cloud.kube.values("tuskwatch")
+    secrets = [*cloud.secrets, made["pachd"]["rootToken"], made["global"]["postgresql"]["postgresqlPassword"]]
+    assert len(caplog.records) > 2
+    assert [secret for secret in secrets if any(secret in message for message in messages)] == []
