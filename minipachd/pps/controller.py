@@ -54,6 +54,10 @@ class Controller:
     def join(self) -> None:
         self._thread.join()
 
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
     def check(self) -> None:
         """Stop working for a job that somebody else has ended, or deleted. Called whenever something changed."""
         run = self.run
@@ -67,8 +71,10 @@ class Controller:
     def _main(self) -> None:
         idle_since = time.monotonic()
         try:
-            while not self._stopping:
+            while True:
                 seen = self._pfs.changes.version
+                if self._stopping:  # looked at after the version, so that the notification of a stop is never slept through
+                    return
                 try:
                     busy = self._step()
                 except Exception:  # the edge of this thread: without it the pipeline would never move again
@@ -179,6 +185,7 @@ class Controller:
         plan = make_plan(pipeline, inputs, settled, job.key.id)
         counts = DatumCounts(total=plan.total, skipped=plan.skipped, processed=plan.done)
         with self._pfs.transaction() as txn:
+            records.get_job(txn.db, job.key)  # deleted meanwhile? Then its commit is gone too
             commit = txn.commit(output.key)
             if fresh and commit.root != base_root:
                 txn.set_files(commit.key, base_root)

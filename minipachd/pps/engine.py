@@ -184,17 +184,12 @@ class Pps:
     # Threads
 
     def _start_controllers(self, *, resumed: bool) -> None:
-        with self.pfs.database.reading() as db:
+        with self._lock, self.pfs.database.reading() as db:
             keys = {pipeline.key for pipeline in records.list_pipelines(db)}
-        with self._lock:
-            for key in keys - self._controllers.keys():
+            alive = {key for key, controller in self._controllers.items() if controller.alive}
+            for key in keys - alive:
                 controller = self._controllers[key] = Controller(key, self._services, resumed=resumed)
                 controller.start()
-            gone = [self._controllers[key] for key in self._controllers.keys() - keys]
-            for controller in gone:
-                del self._controllers[controller.key]
-        for controller in gone:
-            controller.stop()
 
     def _clean_up(self, keys: Sequence[PipelineKey]) -> None:
         """After pipelines were deleted: their processes and their logs."""
@@ -210,8 +205,10 @@ class Pps:
 
     def _supervise(self) -> None:
         """Give every pipeline its controller, and tell controllers about jobs that were ended from outside."""
-        while not self._stopping:
+        while True:
             seen = self.changes.version
+            if self._stopping:
+                return
             try:
                 self._start_controllers(resumed=False)
                 for controller in list(self._controllers.values()):

@@ -20,12 +20,14 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
 MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE = 0x1000, 0x2000, 0x4000, 0x40000
 PR_SET_CHILD_SUBREAPER = 36
+DYING_SECONDS = 0.001
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -131,7 +133,8 @@ class Launcher:
         if request["op"] == "start":
             self._start(request, *descriptors)
         elif self._child is not None:
-            self._child.kill()  # its SIGCHLD makes the rest: see _reap
+            with contextlib.suppress(ProcessLookupError):  # not Popen.kill, which might collect the exit status that _reap waits for
+                os.kill(self._child.pid, signal.SIGKILL)
         return True
 
     def _start(self, request: dict[str, Any], stdin: int, output: int) -> None:
@@ -172,7 +175,10 @@ class Launcher:
             self.send(exit=status)
 
     def _kill_everything(self) -> None:
-        """SIGKILL the command's process group, then whoever still descends from it: a killed parent's children become ours."""
+        """SIGKILL the command's process group, then whoever still descends from it: a killed parent's children become ours.
+
+        The kernel's list of children may lack some while others are dying, so it is read again until nobody is left.
+        """
         if self._child is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._child.pid, signal.SIGKILL)
@@ -181,9 +187,11 @@ class Launcher:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
             try:
-                os.waitpid(-1, 0)
+                pid, _ = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 return
+            if pid == 0:
+                time.sleep(DYING_SECONDS)
 
 
 def _children() -> list[int]:

@@ -34,8 +34,10 @@ class Ticker:
             self._thread.join()
 
     def _main(self) -> None:
-        while not self._stopping:
+        while True:
             seen = self._pfs.changes.version
+            if self._stopping:
+                return
             try:
                 due_ns = self._write_due_ticks()
             except Exception:  # the edge of this thread: later ticks must come all the same

@@ -27,7 +27,7 @@ while True:
     for line in open(root + "/.env"):
         name, _, value = line.rstrip("\\n").partition("=")
         os.environ[name] = value
-    source = os.environ["in"]
+    source = os.environ.get("in", "")
     {body}
 """
 
@@ -62,13 +62,13 @@ class Lab:
                 commit.put_file_from_bytes(path, data.encode() if isinstance(data, str) else data)
         return self.client.inspect_branch(repo, "master").head.id
 
-    def pipeline(self, name: str, script: str = "cp -r $PFS_ROOT/in/* $PFS_ROOT/out/", *, input: Any = None, **options: Any) -> None:
+    def pipeline(self, name: str, script: str = "cp -r $PFS_ROOT/in/* $PFS_ROOT/out/", *, reads: Any = None, **options: Any) -> None:
         """A pipeline that runs a shell script over each datum of repo ``in``; datums fail at their first error."""
         transform = {key: options.pop(key) for key in list(options) if key in pps_proto.Transform.DESCRIPTOR.fields_by_name}
         options.setdefault("datum_tries", 1)
         if "cmd" not in transform:
             transform |= {"cmd": ["sh", "-e"], "stdin": [script]}
-        self.client.create_pipeline(name, transform=pps_proto.Transform(**transform), input=input or pfs("in"), **options)
+        self.client.create_pipeline(name, transform=pps_proto.Transform(**transform), input=reads or pfs("in"), **options)
 
     def batch_pipeline(self, name: str, body: str, *, starts: Path, **options: Any) -> None:
         """A batching pipeline whose program adds a letter to the file ``starts`` when it starts, and runs ``body`` for each datum."""

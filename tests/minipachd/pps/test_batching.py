@@ -122,7 +122,7 @@ def test_an_input_that_did_not_change_is_not_written_again(lab: Lab, tmp_path: P
         cross=[pps_proto.Input(pfs=pps_proto.PFSInput(repo=repo, glob=glob)) for repo, glob in (("in", "/*"), ("model", "/"))]
     )
     body = 'open(root + "/out/" + os.path.basename(source), "w").write(str(os.stat(root + "/model/m").st_ino))'
-    lab.batch_pipeline("inode", body, starts=tmp_path / "starts", input=cross)
+    lab.batch_pipeline("inode", body, starts=tmp_path / "starts", reads=cross)
     lab.run({"/a": "1", "/b": "2"})
     lab.run({"/c": "3"})
 

@@ -49,7 +49,7 @@ def test_an_update_skips_what_is_done_and_a_reprocess_does_not(lab: Lab) -> None
 
 def test_a_directory_datum_runs_again_when_a_file_below_it_changes(lab: Lab) -> None:
     lab.repo()
-    lab.pipeline("count", "ls $in >$PFS_ROOT/out/$(basename $in)", input=pfs("in", "/*"))
+    lab.pipeline("count", "ls $in >$PFS_ROOT/out/$(basename $in)", reads=pfs("in", "/*"))
 
     lab.run({"/day1/a": "1", "/day1/b": "1", "/day2/c": "1"})
     assert lab.files("count") == {"/day1": b"a\nb\n", "/day2": b"c\n"}
@@ -62,7 +62,7 @@ def test_a_cross_runs_every_pair_and_only_new_pairs_again(lab: Lab) -> None:
     lab.repo("in")
     lab.repo("rules")
     lab.put({"/r1": "x"}, repo="rules")
-    lab.pipeline("pairs", "cat $in $rules >$PFS_ROOT/out/$(basename $in)-$(basename $rules)", input=cross(pfs("in"), pfs("rules")))
+    lab.pipeline("pairs", "cat $in $rules >$PFS_ROOT/out/$(basename $in)-$(basename $rules)", reads=cross(pfs("in"), pfs("rules")))
 
     assert counts(lab.run({"/a": "1", "/b": "2"})["pairs"]) == {"processed": 2, "total": 2}
     assert counts(lab.run({"/r2": "y"}, repo="rules")["pairs"]) == {"processed": 2, "skipped": 2, "total": 4}
@@ -74,7 +74,7 @@ def test_a_failed_datum_fails_the_job_with_its_reason_after_the_others_ran(lab: 
     lab.pipeline(
         "picky", "echo looking at $in; grep good $in >$PFS_ROOT/out/$(basename $in) || { echo no good >&2; exit 3; }", datum_tries=2
     )
-    lab.pipeline("below", "true", input=pfs("picky"))
+    lab.pipeline("below", "true", reads=pfs("picky"))
     lab.run({"/a": "good"})
 
     jobs = lab.run({"/b": "bad", "/c": "good"})
@@ -148,7 +148,7 @@ def test_a_diamond_runs_once_per_commit_and_sees_one_state(lab: Lab) -> None:
     lab.repo()
     lab.pipeline("left", "cp $in $PFS_ROOT/out/")
     lab.pipeline("right", "cp $in $PFS_ROOT/out/")
-    lab.pipeline("join", "cat $left/* $right/* >$PFS_ROOT/out/both", input=cross(pfs("left", "/"), pfs("right", "/")))
+    lab.pipeline("join", "cat $left/* $right/* >$PFS_ROOT/out/both", reads=cross(pfs("left", "/"), pfs("right", "/")))
 
     jobs = lab.run({"/a": "1"})
 
@@ -188,7 +188,7 @@ def test_stop_kills_the_job_and_start_makes_one_for_all_that_is_new(lab: Lab) ->
 def test_delete_removes_everything_and_the_name_is_free_again(lab: Lab) -> None:
     lab.repo()
     lab.pipeline("copy")
-    lab.pipeline("below", input=pfs("copy"))
+    lab.pipeline("below", reads=pfs("copy"))
     lab.run({"/a": "1"})
 
     with pytest.raises(RpcError, match="subvenance"):

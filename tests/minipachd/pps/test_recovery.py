@@ -15,7 +15,7 @@ def test_a_job_goes_on_after_sigkill_and_keeps_what_it_had_finished(own_lab: Lab
         f"basename $in >>{ran}; if [ $(basename $in) = z ] && [ -p {fifo} ]; then echo $$ >{fifo}; sleep 1000; fi; cp $in $PFS_ROOT/out/"
     )
     lab.pipeline("slow", script)
-    lab.pipeline("below", "cp $slow $PFS_ROOT/out/", input=pfs("slow"))
+    lab.pipeline("below", "cp $slow $PFS_ROOT/out/", reads=pfs("slow"))
     commit = lab.put({"/a": "1", "/b": "2", "/z": "3"})
     pid = fifo.read_text().strip()
     for job in lab.client.list_job("slow"):  # the first two are written down within a flush

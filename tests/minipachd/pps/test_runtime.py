@@ -22,7 +22,7 @@ def test_the_environment_is_the_documented_one(lab: Lab) -> None:
     lab.pipeline(
         "show",
         "env >$PFS_ROOT/out/env; cp $PFS_ROOT/.env $PFS_ROOT/out/dotenv",
-        input=cross(pfs("in"), pfs("rules", "/")),
+        reads=cross(pfs("in"), pfs("rules", "/")),
         env={"MINE": "yes"},
     )
     commit = lab.put({"/a": "1"})
@@ -56,7 +56,7 @@ def test_pfs_is_found_by_its_absolute_and_by_its_relative_name(lab: Lab) -> None
 
 def test_only_the_files_of_the_datum_are_there(lab: Lab) -> None:
     lab.repo()
-    lab.pipeline("list", "cd $PFS_ROOT/in; find . -type f | sort >$PFS_ROOT/out/$(basename $in)", input=pfs("in", "/*/*"))
+    lab.pipeline("list", "cd $PFS_ROOT/in; find . -type f | sort >$PFS_ROOT/out/$(basename $in)", reads=pfs("in", "/*/*"))
 
     lab.run({"/d/a": "1", "/d/b": "2"})
 
@@ -72,8 +72,8 @@ cat $PFS_ROOT/model/m $in >$PFS_ROOT/out/$(basename $in)
 echo spoiled >$PFS_ROOT/model/m; echo spoiled >$in; echo stray >$PFS_ROOT/model/stray
 ls $PFS_ROOT/model | wc -l >>$PFS_ROOT/out/$(basename $in)
 """
-    lab.pipeline("rude", script, input=cross(pfs("in"), pfs("model", "/")))
-    lab.pipeline("after", "cat $PFS_ROOT/model/m $in >$PFS_ROOT/out/$(basename $in)", input=cross(pfs("in"), pfs("model", "/")))
+    lab.pipeline("rude", script, reads=cross(pfs("in"), pfs("model", "/")))
+    lab.pipeline("after", "cat $PFS_ROOT/model/m $in >$PFS_ROOT/out/$(basename $in)", reads=cross(pfs("in"), pfs("model", "/")))
 
     lab.run({f"/{name}": name for name in "abc"})
 
@@ -92,7 +92,7 @@ echo local >/tmp/minipachd-test-$$; ln -s /tmp/minipachd-test-$$ outside
 echo spoiled >$PFS_ROOT/in/d/b; ln -s $PFS_ROOT/in/d/b spoiled
 mkdir empty; mkfifo pipe
 """
-    lab.pipeline("links", script, input=pfs("in", "/"))
+    lab.pipeline("links", script, reads=pfs("in", "/"))
 
     lab.run({"/d/a": "1", "/d/b": "2"})
 
@@ -197,6 +197,16 @@ def test_stopping_a_job_kills_its_processes(lab: Lab, tmp_path: Path) -> None:
     wait_until_dead(pid)
 
 
+def test_deleting_pipelines_at_any_point_of_their_jobs_returns(lab: Lab) -> None:
+    for _ in range(12):
+        lab.repo()
+        lab.pipeline("first", "sleep 0.01; echo x")
+        lab.pipeline("second", "echo x", reads=pfs("first"))
+        lab.put({"/a": "1"})
+        lab.client.delete_all()
+    assert "Traceback" not in lab.engine.log.read_text()
+
+
 def test_an_update_kills_the_running_job_and_goes_on_with_the_new_version(lab: Lab, tmp_path: Path) -> None:
     lab.repo()
     fifo = tmp_path / "started"
@@ -266,7 +276,7 @@ cat $PFS_ROOT/in/* >$PFS_ROOT/out/$(basename $in)
 
 def test_empty_files_are_placeholders_whose_links_have_the_content(lab: Lab) -> None:
     lab.repo()
-    lab.pipeline("names", "wc -c <$in >$PFS_ROOT/out/size; ln -s $in $PFS_ROOT/out/copy", input=pfs("in", "/*", empty_files=True))
+    lab.pipeline("names", "wc -c <$in >$PFS_ROOT/out/size; ln -s $in $PFS_ROOT/out/copy", reads=pfs("in", "/*", empty_files=True))
 
     lab.run({"/a": "content"})
 
