@@ -14,7 +14,9 @@ from tests.e2e.harness import Site
 from tests.provisioning.conftest import PROJECT, Cloud, start_cloud
 from tests.provisioning.fake_kubernetes import Fault
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(3600)]
+
+RUN_SECONDS = 900.0  # a run has up to 13 tasks, one after the other, and each starts a process
 
 GKE = {"target": "gke", "project": PROJECT, "bucket": "acme-pachyderm", "bootstrap": False}
 EXISTING = {"target": "existing", "bootstrap": False}
@@ -25,6 +27,16 @@ class World:
     site: Site
     cloud: Cloud
     layout: Layout
+
+    def finish(self, dag_id: str, run_id: str) -> None:
+        """Return when the run has ended well; fail with the logs of what failed."""
+        for _ in self.site.airflow.watch(dag_id, run_id, timeout=RUN_SECONDS):
+            pass
+
+    def run(self, dag_id: str, conf: dict[str, Any]) -> str:
+        run_id = self.site.start(dag_id, conf)
+        self.finish(dag_id, run_id)
+        return run_id
 
     def changes(self, dag_id: str, run_id: str) -> dict[str, str]:
         """What each step said."""
@@ -59,12 +71,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 @pytest.mark.parametrize("conf", [GKE, EXISTING], ids=["gke", "existing"])
 def test_up_check_and_down_twice(world: World, conf: dict[str, Any]) -> None:
     for _ in range(2):
-        run = world.site.run("provision_stack", conf)
+        run = world.run("provision_stack", conf)
         assert world.changes("provision_stack", run)["pachyderm"] == "created"
-        again = world.site.run("provision_stack", conf)
+        again = world.run("provision_stack", conf)
         assert set(world.changes("provision_stack", again).values()) <= {"found", "absent"}
-        world.site.run("check_stack", {})
-        down = world.site.run("teardown_stack", {"confirm": "tuskwatch", "confirm_bucket": conf.get("bucket")})
+        world.run("check_stack", {})
+        down = world.run("teardown_stack", {"confirm": "tuskwatch", "confirm_bucket": conf.get("bucket")})
         assert world.changes("teardown_stack", down)["release"] == "removed"
         assert world.cloud.leftovers() == []
 
@@ -73,7 +85,7 @@ def test_a_step_that_fails_for_good_is_undone(world: World) -> None:
     world.cloud.gke.create_ends = "quota"
     run = world.site.start("provision_stack", GKE)
     with pytest.raises(RunFailedError, match="Insufficient regional quota"):
-        world.site.finish("provision_stack", run)
+        world.finish("provision_stack", run)
     world.cloud.gke.create_ends = "well"
     assert world.changes("provision_stack", run)["undo_cluster"] == "removed"
     assert world.cloud.leftovers() == []
@@ -82,17 +94,17 @@ def test_a_step_that_fails_for_good_is_undone(world: World) -> None:
 @pytest.mark.parametrize("path", ["/namespaces/tuskwatch$", "/rolebindings/", "/configmaps/", "/jobs/", "/deployments$"])
 def test_an_outage_of_the_cluster_at_any_step_is_sat_out(world: World, path: str) -> None:
     world.cloud.existing.faults += [Fault("PATCH", path, 503, times=2), Fault("GET", path, 0, times=2)]
-    world.site.run("provision_stack", EXISTING)
-    world.site.run("teardown_stack", {"confirm": "tuskwatch"})
+    world.run("provision_stack", EXISTING)
+    world.run("teardown_stack", {"confirm": "tuskwatch"})
     world.cloud.existing.faults.clear()
     assert world.cloud.leftovers() == []
 
 
 def test_no_secret_is_in_logs_xcoms_or_the_database(world: World) -> None:
-    run = world.site.run("provision_stack", EXISTING)
+    run = world.run("provision_stack", EXISTING)
     made = world.cloud.existing.values("tuskwatch")
     secrets = [*world.secrets(), made["pachd"]["rootToken"], made["global"]["postgresql"]["postgresqlPassword"]]
-    world.site.run("teardown_stack", {"confirm": "tuskwatch"})
+    world.run("teardown_stack", {"confirm": "tuskwatch"})
     assert "port-forward" in world.log("provision_stack", run, "report")
     # Every file that Airflow wrote: task logs, component logs, and its database with XComs and rendered templates.
     files = [path for path in world.layout.root.rglob("*") if path.is_file() and "pachd" not in str(path)]

