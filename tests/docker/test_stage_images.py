@@ -11,7 +11,7 @@ import pytest
 from stages.object_detect.demo_model.render import write_demo
 from tests.docker.conftest import BUILD_SECONDS, docker, run_stage
 from tests.stages.conftest import sendgrid  # noqa: F401 - a fixture
-from tests.support_data import CAMERA_IMAGES, COCO_MODEL, REPOSITORY, Expected, shared_data
+from tests.support_data import REPOSITORY, camera_material, shared_data
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(BUILD_SECONDS)]
 
@@ -95,12 +95,12 @@ def test_nothing_of_the_build_machine_stays_in_the_image(build, stage):
 def test_the_camera_images_with_the_coco_model_give_the_known_threats(build, tmp_path):
     if not shared_data():
         pytest.skip("the camera images and the COCO model are not on this machine")
-    site = pass_through(build, tmp_path, images=CAMERA_IMAGES, model=COCO_MODEL)
-    expected = Expected()
+    expected = camera_material()
+    site = pass_through(build, tmp_path, images=expected.images, model=expected.model)
     assert names(site.validate / "valid") == set(expected.valid)
     assert names(site.validate / "invalid") == {name for bad in expected.invalid for name in (bad, f"{bad}.reason.json")}
-    assert threats_by_device(site) == dict(expected.threats)
-    assert json.loads((site.plot / "threats.json").read_text())["total"] == sum(count for _, count in expected.threats)
+    assert threats_by_device(site) == expected.threats
+    assert json.loads((site.plot / "threats.json").read_text())["total"] == sum(count or 0 for count in expected.threats.values())
     assert (site.plot / "threats.png").read_bytes().startswith(b"\x89PNG")
 
 
