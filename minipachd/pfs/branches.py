@@ -32,7 +32,7 @@ def create_branch(txn: "Txn", key: BranchKey, *, head: CommitKey | None, provena
     if head is not None:
         move_head(txn, row, txn.commit_row(head))
     if txn.head_row_of(row) is None or (upstream and upstream != before):
-        _add_head(txn, row, key)
+        add_head(txn, row, key)
 
 
 def delete_branch(txn: "Txn", key: BranchKey, *, force: bool) -> None:
@@ -61,7 +61,7 @@ def propagate(txn: "Txn") -> None:
     affected: set[int] = set()
     for row in moved:
         affected.update(downstream_rows(txn.db, row))
-    for row in _upstream_first(txn, affected):
+    for row in upstream_first(txn, affected):
         upstream = _direct_provenance(txn, row)
         if not upstream or _spec_only(txn, upstream):
             continue
@@ -98,7 +98,7 @@ def _ensure_branch(txn: "Txn", key: BranchKey) -> int:
     if row is None:
         txn.repo_row(key.repo)
         row = _insert(txn, key)
-        _add_head(txn, row, key)
+        add_head(txn, row, key)
     return row
 
 
@@ -109,7 +109,7 @@ def _insert(txn: "Txn", key: BranchKey) -> int:
     return int(cursor.lastrowid or 0)
 
 
-def _add_head(txn: "Txn", row: int, key: BranchKey) -> None:
+def add_head(txn: "Txn", row: int, key: BranchKey) -> None:
     """A new commit without own content on top of the head: open when something upstream is to fill it, else finished."""
     upstream = _direct_provenance(txn, row)
     head = txn.head_row_of(row)
@@ -145,7 +145,8 @@ def _check_dag(txn: "Txn", row: int, key: BranchKey) -> None:
                 )
 
 
-def _upstream_first(txn: "Txn", rows: set[int]) -> list[int]:
+def upstream_first(txn: "Txn", rows: set[int]) -> list[int]:
+    """Rows of branches in topological order."""
     order: dict[int, None] = {}
 
     def visit(row: int) -> None:

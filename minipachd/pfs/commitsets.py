@@ -4,6 +4,7 @@ import time
 from typing import TYPE_CHECKING
 
 from minipachd.errors import CommitSetNotFoundError, InvalidError
+from minipachd.pfs import branches
 from minipachd.pfs.types import SPEC_REPO, Commit, Origin
 
 if TYPE_CHECKING:
@@ -36,19 +37,17 @@ def delete_commits(txn: "Txn", rows: list[int], commits: list[Commit]) -> None:
     """Take commits out of the history: children get the parent, branches go back to it, or to a new empty commit."""
     if txn.observer is not None and commits:
         txn.observer.commits_deleted(txn, commits)
-    emptied: list[int] = []
+    emptied: set[int] = set()
     for row in rows:
         (parent,) = txn.db.execute("SELECT parent FROM commits WHERE id = ?", (row,)).fetchone()
         txn.db.execute("UPDATE commits SET parent = ? WHERE parent = ?", (parent, row))
         heads = txn.db.execute("SELECT id FROM branches WHERE head = ?", (row,)).fetchall()
         txn.db.execute("UPDATE branches SET head = ? WHERE head = ?", (parent, row))
         txn.db.execute("DELETE FROM commits WHERE id = ?", (row,))
-        if parent is None:
-            emptied += [branch for (branch,) in heads]
+        (emptied if parent is None else txn.moved).update(branch for (branch,) in heads)
         txn.created = [created for created in txn.created if created != row]
-    for branch in emptied:
-        commit = txn.add_commit(txn.branch_key(branch), origin=Origin.AUTO, parent=None, finished=True)
-        txn.db.execute("UPDATE branches SET head = ? WHERE id = ?", (commit, branch))
+    for branch in branches.upstream_first(txn, emptied):
+        branches.add_head(txn, branch, txn.branch_key(branch))
 
 
 def _members(txn: "Txn", set_id: str) -> tuple[list[int], list[Commit]]:
