@@ -42,6 +42,7 @@ from dags import settings
             title="Images per batch",
             description="Each batch is one commit and one job per pipeline. It grows by itself when there would be too many batches.",
         ),
+        "dry_run": Param(False, type="boolean", title="Dry run", description="Only say what would be pushed."),
     },
 )
 def push_images() -> None:

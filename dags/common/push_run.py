@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 def plan_push(context: Any, config: settings.Settings) -> list[str]:
     """List the folder that the form names, and cut it into batches.
 
-    :return: URLs of the manifests.
+    :return: URLs of the manifests; none in a dry run, whose plan is in XCom ``plan``.
     :raises PachydermInvalidError: The form names no folder.
     :raises PachydermSourceError: The folder cannot be read, or nothing in it matches.
     """
@@ -33,6 +33,9 @@ def plan_push(context: Any, config: settings.Settings) -> list[str]:
     if not plan.files:
         raise PachydermSourceError(f"Nothing to push: no file in {source} matches {pattern}; correct the folder or the glob", url=source)
     log.info("%d images, %d bytes in %s: %d batches", plan.files, plan.size_bytes, source, len(plan.manifests))
+    if params["dry_run"]:
+        context["ti"].xcom_push(key="plan", value={"files": plan.files, "bytes": plan.size_bytes, "batches": len(plan.manifests)})
+        return []
     return plan.manifests
 
 
@@ -44,6 +47,8 @@ def report_push(
     :param manifests: What ``list_images`` returned; None when it failed.
     """
     ti = context["ti"]
+    if manifests is not None and context["params"]["dry_run"]:
+        return {"dry_run": ti.xcom_pull(task_ids="list_images", key="plan")}
     if not manifests:
         raise PachydermError("Nothing was listed: see the task list_images")
     run = Run(ti.dag_id, ti.run_id, str(context["params"]["source"]), [push for push in pushes or () if push], len(manifests))

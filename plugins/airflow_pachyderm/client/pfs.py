@@ -100,6 +100,25 @@ class PfsClient:
             if exc.code() is not grpc.StatusCode.NOT_FOUND:  # Pachyderm 2.7 does not even say so
                 raise
 
+    @remote("create branch {repo}@{branch}")
+    def create_branch(self, repo: str, branch: str, *, head: str) -> bool:
+        """Create a branch unless it exists.
+
+        :param head: Branch name or commit id that it begins with.
+        :return: False if it was there; it is left as it is.
+        :raises PachydermNotFoundError: There is no such repo or head.
+        """
+        try:
+            self._call(self.server.stubs.pfs.InspectBranch, pfs_pb2.InspectBranchRequest(branch=self.branch_message(repo, branch)))
+        except grpc.RpcError as exc:
+            if exc.code() is not grpc.StatusCode.NOT_FOUND:
+                raise
+        else:
+            return False
+        request = pfs_pb2.CreateBranchRequest(branch=self.branch_message(repo, branch), head=self._ref(repo, head))
+        self._call(self.server.stubs.pfs.CreateBranch, request)
+        return True
+
     # Commits
 
     @remote("list the commits of {repo}@{branch}")

@@ -1,0 +1,130 @@
+"""Exchanging the model or the rules: checked before it is committed, and undone as easily."""
+
+import logging
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from airflow_pachyderm.client.push import Push
+from airflow_pachyderm.exceptions import PachydermInvalidError, PachydermNotFoundError, PachydermSourceError
+from airflow_pachyderm.files import Batch, open_filesystem
+from airflow_pachyderm.hooks.pachyderm import PachydermHook
+from airflow_pachyderm.operators.push import instance_key
+from dags import settings
+from stages.common.errors import StageError
+
+log = logging.getLogger(__name__)
+
+PUT: Final = "put"
+ROLL_BACK: Final = "roll back"
+ALL_IMAGES: Final = "all images"
+NEW_IMAGES: Final = "only new images"
+
+
+def check_model(path: Path) -> None:
+    """Load a frozen graph as object-detect will.
+
+    :raises StageError: It is none, or lacks a tensor.
+    """
+    from stages.object_detect.detector import Detector
+
+    Detector(path, threads=1).close()
+
+
+def check_rules(path: Path) -> None:
+    """Read a rule file as threat-detect will.
+
+    :raises StageError: It is not JSON, or names an unknown key.
+    """
+    from stages.threat_detect.rules import read_rules
+
+    read_rules(path)
+
+
+def prepare(context: Any, config: settings.Settings, *, repo: str, path: str, check: Callable[[Path], None]) -> dict[str, str]:
+    """Fetch what is to be put, check it, and keep the checked copy for the push.
+
+    :param repo: ``model`` or ``rules``.
+    :param path: Of the file in the repo.
+    :param check: Raises what is wrong with a file.
+    :return: URL by path in the repo, as :class:`~airflow_pachyderm.operators.push.PachydermPushOperator` takes it.
+    :raises AirflowSkipException: The repo has this content already.
+    :raises PachydermInvalidError: The file is not what it should be. Nothing was committed.
+    :raises PachydermSourceError: It cannot be read.
+    """
+    params: Mapping[str, Any] = context["params"]
+    hook = PachydermHook(settings.PACHYDERM_CONN_ID)
+    roll_back = params["action"] == ROLL_BACK
+    content = _content_before(hook, repo, path) if roll_back else _content_of(str(params["source"] or "").strip(), repo)
+    with tempfile.TemporaryDirectory() as folder:
+        local = Path(folder, path.removeprefix("/"))
+        local.write_bytes(content)
+        try:
+            check(local)
+        except StageError as exc:
+            raise PachydermInvalidError(f"{'The earlier' if roll_back else params['source']} {repo} is not put: {exc}") from exc
+    current = _head_content(hook, repo, path)
+    if content == current:
+        raise AirflowSkipException(f"Repo {repo} has this {path} already: nothing to do")
+    ti = context["ti"]
+    staged = f"{config.staging.rstrip('/')}/{ti.dag_id}/{re.sub(r'[^A-Za-z0-9_.-]', '-', ti.run_id)}{path}"
+    filesystem, there = open_filesystem(staged)
+    filesystem.makedirs(there.rpartition("/")[0], exist_ok=True)
+    filesystem.pipe_file(there, content)
+    log.info("Checked %s for %s: %d bytes (the one before: %s)", path, repo, len(content), "none" if current is None else len(current))
+    return {path: staged}
+
+
+def set_images_aside(context: Any) -> str | None:
+    """Empty the head of the images repo, so that only new images meet what is put next.
+
+    The images so far, and all that was found in them, stay in the commits before, and under the branch that is returned.
+
+    :return: Name of the branch that keeps them, or None when the form wants all images processed again.
+    """
+    if context["params"]["reprocess"] == ALL_IMAGES:
+        log.info("All images will be processed again")
+        return None
+    pfs = PachydermHook(settings.PACHYDERM_CONN_ID).pfs
+    branch = "before-" + re.sub(r"[^A-Za-z0-9_-]", "-", context["ti"].run_id)
+    if pfs.create_branch(settings.IMAGES_REPO, branch, head="master"):
+        log.info("Branch %s@%s keeps the images so far", settings.IMAGES_REPO, branch)
+    key = instance_key(context)
+    result = Push(pfs, repo=settings.IMAGES_REPO, branch="master", key=key, batch=Batch(deletes=["/"])).run()
+    log.info("Commit %s empties %s@master", result.commit_set, settings.IMAGES_REPO)
+    return branch
+
+
+def _content_of(source: str, repo: str) -> bytes:
+    if not source:
+        raise PachydermInvalidError(f"No file is given: fill in File with the path or URL of the new {repo}, or choose {ROLL_BACK!r}")
+    filesystem, path = open_filesystem(source)
+    try:
+        content: bytes = filesystem.cat_file(path)
+    except Exception as exc:  # each fsspec back end raises its own SDK's errors; this is their edge
+        raise PachydermSourceError(f"Cannot read {source}: {exc}; check the path and who may read it", url=source) from exc
+    return content
+
+
+def _head_content(hook: PachydermHook, repo: str, path: str) -> bytes | None:
+    try:
+        return hook.pfs.read_file(repo, "master", path)
+    except PachydermNotFoundError:
+        return None
+
+
+def _content_before(hook: PachydermHook, repo: str, path: str) -> bytes:
+    """The content of the newest commit in which the file was another one."""
+    now = hook.pfs.inspect_file(repo, "master", path)
+    for commit in hook.pfs.list_commits(repo):
+        if commit.error or not commit.finished:
+            continue
+        then = hook.pfs.inspect_file(repo, commit.commit_set, path)
+        if then and (now is None or then.digest != now.digest):
+            log.info("Rolling back to commit %s", commit)
+            return hook.pfs.read_file(repo, commit.commit_set, path)
+    raise PachydermNotFoundError(f"Repo {repo} has no other {path} in any commit: there is nothing to roll back to")
