@@ -23,6 +23,8 @@ FLUSH_SECONDS = 1.0
 IDLE_SECONDS = 600.0
 """How long workers are kept, with the model that they have loaded, when there is nothing to do."""
 RETRY_SECONDS = 5.0
+MAX_FAILURES = 3
+"""How often in a row a job may stumble over trouble that is not its user code's, before it fails with that as its reason."""
 
 
 class Controller:
@@ -39,6 +41,7 @@ class Controller:
         self._pfs = services.pfs
         self._resumed = resumed
         self._stopping = False
+        self._failures = 0
         self._thread = threading.Thread(target=self._main, name=f"pipeline {key}", daemon=True)
 
     def start(self) -> None:
@@ -77,9 +80,10 @@ class Controller:
                     return
                 try:
                     busy = self._step()
-                except Exception:  # the edge of this thread: without it the pipeline would never move again
+                    self._failures = 0
+                except Exception as exc:  # the edge of this thread: without it the pipeline would never move again
                     log.exception("pipeline %s: controller failed, next try in %g s", self.key, RETRY_SECONDS)
-                    self._pfs.changes.wait(seen, RETRY_SECONDS)
+                    self._stumble(exc)
                     continue
                 if busy:
                     idle_since = time.monotonic()
@@ -89,6 +93,23 @@ class Controller:
                     self._close_pool()
         finally:
             self._close_pool()
+
+    def _stumble(self, cause: Exception) -> None:
+        """Wait for the next try; after too many, give the job up so that those behind it can run."""
+        self._failures += 1
+        if self._failures < MAX_FAILURES:
+            deadline = time.monotonic() + RETRY_SECONDS
+            while not self._stopping and (left := deadline - time.monotonic()) > 0:
+                self._pfs.changes.wait(self._pfs.changes.version, left)
+            return
+        self._failures = 0
+        try:
+            with self._pfs.transaction() as txn:
+                for job in records.active_jobs(txn.db, self.key, limit=1):
+                    jobs.end(txn, job, JobState.FAILURE, reason=f"given up after {MAX_FAILURES} tries: {type(cause).__name__}: {cause}")
+        except Exception:  # the disk may be full, or the database damaged: the next round says so again
+            log.exception("pipeline %s: cannot even end its job", self.key)
+            self._pfs.changes.wait(self._pfs.changes.version, RETRY_SECONDS)
 
     def _step(self) -> bool:
         """Do what there is to do for the oldest job that has not ended.
@@ -179,10 +200,15 @@ class Controller:
     def _begin(self, job: Job, pipeline: Pipeline, output: Commit, inputs: Inputs) -> tuple[Job, Plan]:
         """Plan the job and take what is no longer right out of its output, before anything runs."""
         with self._pfs.snapshot() as view:
-            base, base_root = find_base(view, output, pipeline)
+            base = find_base(view, output, pipeline)
         fresh = job.datums is None
-        settled = self._tree((base.datums if base is not None else None) if fresh else job.datums)
-        plan = make_plan(pipeline, inputs, settled, job.key.id)
+        if fresh:
+            settled = self._tree(base.job.datums if base is not None else None)
+            plan = make_plan(pipeline, inputs, settled, job.key.id, base=base)
+        else:
+            settled = self._tree(job.datums)
+            plan = make_plan(pipeline, inputs, settled, job.key.id)
+        base_root = base.root if base is not None else EMPTY_ROOT
         counts = DatumCounts(total=plan.total, skipped=plan.skipped, processed=plan.done)
         with self._pfs.transaction() as txn:
             records.get_job(txn.db, job.key)  # deleted meanwhile? Then its commit is gone too
@@ -248,7 +274,8 @@ class Controller:
                     txn.write_files(jobs.output_commit(job.key), upload=batch.upload, put=batch.entries)
                 if batch.records:
                     tree = tree.edit(
-                        Entry(record.id.encode(), encode_record(record), int(record.state is DatumState.FAILED)) for record in batch.records
+                        Entry(record.id.encode(), encode_record(record), int(record.state is not DatumState.SUCCESS))
+                        for record in batch.records
                     )
                 job = dataclasses.replace(job, counts=run.counts, stats=run.stats, datums=tree.root)
                 if end is None:

@@ -1,6 +1,7 @@
 """PPS as one object: pipelines over a :class:`~minipachd.pfs.Pfs`, the threads that run them, and what the API asks of them."""
 
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,7 @@ from minipachd.errors import InvalidError, UnsupportedError
 from minipachd.pfs import Changes, Pfs, Txn
 from minipachd.pps import pipelines, records
 from minipachd.pps.batching import ServeGate
+from minipachd.pps.containers import Containers
 from minipachd.pps.controller import Controller
 from minipachd.pps.datum import Datum, DatumRecord, decode_record
 from minipachd.pps.environment import ServerAddress
@@ -40,13 +42,19 @@ class Pps:
 
     :param serve_gate: Puts a worker's ``NextDatum`` on the network.
     :param namespaces: False never gives user code a ``/pfs`` of its own, only ``PFS_ROOT``.
+    :param containers: Run user code in the images of the specs.
+    :raises EngineUnavailableError: There is no Docker engine for that.
     """
 
-    def __init__(self, pfs: Pfs, directory: DataDirectory, *, serve_gate: ServeGate | None = None, namespaces: bool = True) -> None:
+    def __init__(
+        self, pfs: Pfs, directory: DataDirectory, *, serve_gate: ServeGate | None = None, namespaces: bool = True, containers: bool = False
+    ) -> None:
         self.pfs = pfs
         self.logs = Logs(directory.logs)
         self.secrets = Secrets(directory.secrets)
         self._services = Services(pfs, self.logs, self.secrets, directory.work, serve_gate, None, namespaces)
+        if containers:
+            self._services.containers = Containers(directory.work)
         self._controllers: dict[PipelineKey, Controller] = {}
         self._lock = threading.Lock()
         self._stopping = False
@@ -65,6 +73,8 @@ class Pps:
         :param server: Where user code reaches this server.
         """
         self._services.server = server
+        for left_behind in self._services.work_root.iterdir():  # by a server that was killed
+            shutil.rmtree(left_behind, ignore_errors=True)
         self._start_controllers(resumed=True)
         self._supervisor.start()
         self._ticker.start()

@@ -35,21 +35,23 @@ def container_env(
     server: ServerAddress | None,
     pfs_root: Path,
     secrets: Secrets,
-    base: Mapping[str, str] = os.environ,
+    base: Mapping[str, str] | None = os.environ,
 ) -> dict[str, str]:
     """The variables of a worker: those that do not depend on the datum.
 
     Of the server's own environment only what names no secret is handed on. ``PATH`` begins with the directory of the server's
     interpreter, so that ``python3`` in a spec is the one with the server's packages.
 
-    :param base: The server's environment.
+    :param base: The server's environment; None where user code has that of an image.
     :raises SecretNotFoundError: A secret that the spec names has been deleted.
     """
-    env = {name: base[name] for name in base if name in _INHERITED or name.startswith("LC_")}
-    env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), base.get("PATH", os.defpath)])
+    env: dict[str, str] = {}
+    if base is not None:
+        env = {name: base[name] for name in base if name in _INHERITED or name.startswith("LC_")}
+        env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), base.get("PATH", os.defpath)])
     env["PYTHONUNBUFFERED"] = "1"  # a program that is killed between two datums must not take its last lines with it
     for name in ("no_proxy", "NO_PROXY"):  # the calls of datum batching never go through a proxy
-        env[name] = ",".join(filter(None, [base.get(name), _LOCAL]))
+        env[name] = ",".join(filter(None, [(base or {}).get(name), _LOCAL]))
     env |= spec.transform.env
     for mount in spec.transform.secrets:
         if mount.env_var:

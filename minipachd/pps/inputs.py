@@ -26,24 +26,25 @@ InputCommits = Callable[[LeafInput], InputCommit]
 def datums(node: Input, commits: InputCommits) -> Iterator[Datum]:
     """Every datum of ``node``, each id once, in a stable order."""
     seen = set()
-    for parts in _combine(node, commits):
+    for parts in combine(node, commits):
         datum = make_datum(parts)
         if datum.id not in seen:
             seen.add(datum.id)
             yield datum
 
 
-def _combine(node: Input, commits: InputCommits) -> Iterator[Parts]:
+def combine(node: Input, commits: InputCommits) -> Iterator[Parts]:
+    """The inputs of every datum, as they are combined; a union may give the same ones twice."""
     match node:
         case CrossInput(children):
-            yield from _cross([list(_combine(child, commits)) for child in children])
+            yield from _cross([list(combine(child, commits)) for child in children])
         case UnionInput(children):
             for child in children:
-                yield from _combine(child, commits)
+                yield from combine(child, commits)
         case JoinInput(children):
-            yield from _join([[part for parts in _combine(child, commits) for part in parts] for child in children])
+            yield from _join([[part for parts in combine(child, commits) for part in parts] for child in children])
         case GroupInput(children):
-            yield from _group(part for child in children for parts in _combine(child, commits) for part in parts)
+            yield from _group(part for child in children for parts in combine(child, commits) for part in parts)
         case _:
             commit = commits(node)
             glob = compile_glob(leaf_glob(node))

@@ -6,12 +6,25 @@ from dataclasses import dataclass
 import msgspec
 
 from minipachd.pfs import Commit, CommitKey, CommitReference, FileEntry, FileTree, RepoKey, View
-from minipachd.pps.datum import DatumRecord, datum_hash, decode_record
+from minipachd.pps.datum import Datum, DatumRecord, datum_hash, datum_id, decode_record, make_datum
+from minipachd.pps.input_changes import input_changes
 from minipachd.pps.inputs import InputCommit, datums
-from minipachd.pps.records import Job, Pipeline, find_job
+from minipachd.pps.records import Job, Pipeline, find_job, get_pipeline
 from minipachd.pps.run import Task
-from minipachd.pps.spec import DatumState, Input, JobId, JobKey, JobState, LeafInput, ReprocessSpec, input_branch, leaves
-from minipachd.storage import EMPTY_ROOT, Tree
+from minipachd.pps.spec import (
+    DatumId,
+    DatumState,
+    Input,
+    JobId,
+    JobKey,
+    JobState,
+    LeafInput,
+    PipelineSpec,
+    ReprocessSpec,
+    input_branch,
+    leaves,
+)
+from minipachd.storage import Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +34,14 @@ class Inputs:
     :ivar trees: By (project, repo, type, commit id).
     :ivar unfinished: There is one that may still change.
     :ivar failed: Names of the inputs whose commit has an error.
+    :ivar complete: Every commit is the one that the output was made from; a squash may have taken some away.
     """
 
     by_leaf: dict[LeafInput, InputCommit]
     trees: dict[tuple[str, str, str, str], FileTree]
     unfinished: bool
     failed: tuple[str, ...]
+    complete: bool
 
 
 def resolve_inputs(view: View, node: Input, *, output: Commit | None) -> Inputs:
@@ -49,7 +64,8 @@ def resolve_inputs(view: View, node: Input, *, output: Commit | None) -> Inputs:
         files = view.files(commit)
         by_leaf[leaf] = InputCommit(commit.id, files)
         trees[repo.project, repo.name, repo.type, commit.id] = files
-    return Inputs(by_leaf, trees, unfinished, tuple(failed))
+    complete = all(leaf_repo(leaf) in made_from for leaf in by_leaf)
+    return Inputs(by_leaf, trees, unfinished, tuple(failed), complete)
 
 
 def leaf_repo(leaf: LeafInput) -> RepoKey:
@@ -72,47 +88,106 @@ class Plan:
     dropped: list[DatumRecord]
 
 
-def make_plan(pipeline: Pipeline, inputs: Inputs, settled: Tree, job_id: JobId) -> Plan:
+def make_plan(pipeline: Pipeline, inputs: Inputs, settled: Tree, job_id: JobId, *, base: "Base | None" = None) -> Plan:
     """Compare the datums of a job with settled ones.
 
     :param settled: Records of the base job or, when the job is being resumed, its own.
+    :param base: Where the records come from, when they are a good job's: then only what changed since is looked at, if the input allows.
     """
     spec = pipeline.spec
-    every_job = spec.reprocess_spec is ReprocessSpec.EVERY_JOB
-    tasks: list[Task] = []
-    dropped: list[DatumRecord] = []
-    wanted: set[bytes] = set()
-    skipped = done = total = 0
-    for datum in datums(spec.input, inputs.by_leaf.__getitem__):
-        total += 1
+    changes = None
+    if base is not None and base.comparable(pipeline, settled):
+        changes = input_changes(spec.input, base.inputs.by_leaf.__getitem__, inputs.by_leaf.__getitem__)
+    planner = _Planner(pipeline, settled, job_id)
+    if changes is None:
+        for datum in datums(spec.input, inputs.by_leaf.__getitem__):
+            planner.want(datum)
+        planner.drop_unwanted()
+        return planner.plan(total=len(planner.wanted))
+    for parts in changes.added:
+        planner.want(make_datum(parts))
+    for parts in changes.removed:
+        planner.drop(datum_id(parts))
+    return planner.plan(total=settled.aggregate().count + planner.new - planner.gone)
+
+
+class _Planner:
+    """Sorts datums into those to run, those to skip and those to forget."""
+
+    def __init__(self, pipeline: Pipeline, settled: Tree, job_id: JobId) -> None:
+        self._salt, self._settled, self._job_id = pipeline.spec.salt, settled, job_id
+        self._every_job = pipeline.spec.reprocess_spec is ReprocessSpec.EVERY_JOB
+        self._tasks: list[Task] = []
+        self._dropped: list[DatumRecord] = []
+        self._done = 0
+        self.wanted: set[bytes] = set()
+        self.new = self.gone = 0
+
+    def want(self, datum: Datum) -> None:
+        """The job has this datum."""
         key = datum.id.encode()
-        wanted.add(key)
-        digest = datum_hash(datum, salt=spec.salt)
-        entry = settled.get(key)
-        if entry is not None:
+        self.wanted.add(key)
+        digest = datum_hash(datum, salt=self._salt)
+        entry = self._settled.get(key)
+        if entry is None:
+            self.new += 1
+        else:
             record = decode_record(entry.value)
-            own = record.job == job_id
-            if record.state is DatumState.SUCCESS and record.hash == digest and (own or not every_job):
-                done += own
-                skipped += not own
-                continue
-            dropped.append(record)
-        tasks.append(Task(datum, digest))
-    dropped.extend(decode_record(entry.value) for entry in settled.scan() if entry.key not in wanted)
-    return Plan(total, skipped, done, tasks, dropped)
+            own = record.job == self._job_id
+            if record.state is DatumState.SUCCESS and record.hash == digest and (own or not self._every_job):
+                self._done += own
+                return
+            self._dropped.append(record)
+        self._tasks.append(Task(datum, digest))
+
+    def drop(self, datum: DatumId) -> None:
+        """The base had this datum; unless the job wants it as well, its output goes."""
+        key = datum.encode()
+        entry = None if key in self.wanted else self._settled.get(key)
+        if entry is not None:
+            self.gone += 1
+            self._dropped.append(decode_record(entry.value))
+
+    def drop_unwanted(self) -> None:
+        """Drop every settled datum that the job does not want."""
+        self._dropped.extend(decode_record(entry.value) for entry in self._settled.scan() if entry.key not in self.wanted)
+
+    def plan(self, *, total: int) -> Plan:
+        return Plan(total, total - len(self._tasks) - self._done, self._done, self._tasks, self._dropped)
 
 
-def find_base(view: View, output: Commit, pipeline: Pipeline) -> tuple[Job | None, bytes]:
-    """The nearest earlier job that succeeded, and the root of its output: what a job starts from."""
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The job that another one starts from.
+
+    :ivar spec: Of the version that ran it.
+    :ivar root: Of its output's files.
+    """
+
+    job: Job
+    spec: PipelineSpec
+    root: bytes
+    inputs: Inputs
+
+    def comparable(self, pipeline: Pipeline, settled: Tree) -> bool:
+        """Whether what did not change since is sure to be right: same inputs, same salt, and every datum a success."""
+        spec = pipeline.spec
+        same = self.spec.input == spec.input and self.spec.salt == spec.salt and spec.reprocess_spec is not ReprocessSpec.EVERY_JOB
+        return same and self.inputs.complete and settled.aggregate().weight == 0
+
+
+def find_base(view: View, output: Commit, pipeline: Pipeline) -> Base | None:
+    """The nearest earlier job that succeeded: what a job starts from."""
     parent = output.parent
     while parent is not None:
         commit = view.commit(parent)
         if not commit.error:
             job = find_job(view.db, JobKey(pipeline.key, JobId(commit.id)))
             if job is not None and job.state is JobState.SUCCESS:
-                return job, commit.root
+                spec = get_pipeline(view.db, pipeline.key, version=job.version).spec
+                return Base(job, spec, commit.root, resolve_inputs(view, spec.input, output=commit))
         parent = commit.parent
-    return None, EMPTY_ROOT
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,11 @@ class Sandbox:
         return Path("/pfs") if self.isolated else self.pfs_root
 
     @property
+    def default_cwd(self) -> Path:
+        """A directory in which ``pfs/...`` works as it does in ``/``."""
+        return self.work_dir
+
+    @property
     def running(self) -> bool:
         return self._running
 

@@ -150,7 +150,7 @@ class SecretMount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Transform(msgspec.Struct, frozen=True, kw_only=True):
-    """What runs for each datum. ``image`` and the fields beside it that name a container have no effect in the ``process`` runtime."""
+    """What runs for each datum. ``image`` counts in the ``docker`` runtime only."""
 
     cmd: tuple[str, ...] = ()
     stdin: tuple[str, ...] = ()

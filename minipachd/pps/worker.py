@@ -16,6 +16,7 @@ from pathlib import Path
 from minipachd.errors import MinipachdError
 from minipachd.pfs import FileEntry, Pfs
 from minipachd.pps.batching import BatchGate, NextDatumCall, ServeGate, WorkerServer
+from minipachd.pps.containers import Containers
 from minipachd.pps.datum import Datum, DatumStats
 from minipachd.pps.environment import ServerAddress, container_env, datum_env, dotenv
 from minipachd.pps.logs import DatumLog, InputFile, Logs, matches_file
@@ -47,6 +48,7 @@ class Services:
 
     :ivar serve_gate: None where nothing can call ``NextDatum``: batching pipelines then fail their datums.
     :ivar namespaces: Whether to try to give user code its own ``/pfs``.
+    :ivar containers: Runs user code in its image; None runs it as a process of this machine.
     """
 
     pfs: Pfs
@@ -56,6 +58,7 @@ class Services:
     serve_gate: ServeGate | None = None
     server: ServerAddress | None = None
     namespaces: bool = True
+    containers: Containers | None = None
     reported_isolation: set[str] = field(default_factory=set)
 
 
@@ -88,6 +91,7 @@ class Worker:
         self._sandbox: Sandbox | None = None
         self._workdir: WorkDir | None = None
         self._env: dict[str, str] = {}
+        self._owner: tuple[int, int] | None = None
         self._restart = False
         self._listings: OrderedDict[tuple[bytes, str], tuple[FileEntry, ...]] = OrderedDict()
 
@@ -184,7 +188,7 @@ class Worker:
             self._run_batched(run, sandbox, env)
         else:
             stdin = _stdin(self._transform.stdin)
-            sandbox.start(self._transform.cmd, env=self._env | env, cwd=self._cwd(sandbox), stdin=stdin, user=_owner(self._transform.user))
+            sandbox.start(self._transform.cmd, env=self._env | env, cwd=self._cwd(sandbox), stdin=stdin, user=self._owner)
             self._wait(run, sandbox, deadline=self._deadline())
             self._check_exit(sandbox)
         processed = time.monotonic_ns()
@@ -200,7 +204,7 @@ class Worker:
             self._call = None
             self._gate.open()
             env, stdin = self._env, _stdin(self._transform.stdin)
-            sandbox.start(self._transform.cmd, env=env, cwd=self._cwd(sandbox), stdin=stdin, user=_owner(self._transform.user))
+            sandbox.start(self._transform.cmd, env=env, cwd=self._cwd(sandbox), stdin=stdin, user=self._owner)
         began = time.monotonic()
         while self._call is None or self._call.answer.cancelled():
             wake = self._wait(run, sandbox, deadline=time.monotonic() + _PATIENCE_SECONDS, may_time_out=True)
@@ -260,7 +264,7 @@ class Worker:
             self._kill(sandbox)
             env = self._env | datum_env(task.datum, job=run.job.id, pfs_root=sandbox.mount_point)
             stdin = _stdin(self._transform.err_stdin)
-            sandbox.start(self._transform.err_cmd, env=env, cwd=self._cwd(sandbox), stdin=stdin, user=_owner(self._transform.user))
+            sandbox.start(self._transform.err_cmd, env=env, cwd=self._cwd(sandbox), stdin=stdin, user=self._owner)
             self._wait(run, sandbox, deadline=self._deadline())
             self._check_exit(sandbox)
         except (TryFailedError, LauncherDiedError) as exc:
@@ -281,11 +285,9 @@ class Worker:
             if services.serve_gate is None:
                 raise TryFailedError("datum batching is not available: the server offers no port for NextDatum")
             self._gate_server = services.serve_gate(self._gate)
-        sandbox = Sandbox(self._directory, on_lines=self._log.user, namespace=services.namespaces)
-        self._report_isolation(sandbox)
-        owner = _owner(self._transform.user)
-        if owner is not None:
-            os.chown(self._directory, *owner)
+        sandbox = self._new_sandbox()
+        if self._owner is not None:
+            os.chown(self._directory, *self._owner)
         self._env = container_env(
             spec,
             spec_commit=self._pipeline.spec_commit,
@@ -294,10 +296,20 @@ class Worker:
             server=services.server,
             pfs_root=sandbox.mount_point,
             secrets=services.secrets,
+            base=os.environ if services.containers is None else None,
         )
-        self._workdir = WorkDir(sandbox.pfs_root, services.pfs, mount_point=sandbox.mount_point, owner=owner)
+        self._workdir = WorkDir(sandbox.pfs_root, services.pfs, mount_point=sandbox.mount_point, owner=self._owner)
         self._sandbox = sandbox
         return sandbox, self._workdir
+
+    def _new_sandbox(self) -> Sandbox:
+        services, transform = self._services, self._transform
+        if services.containers is not None:
+            return services.containers.sandbox(self._directory, image=transform.image, user=transform.user, on_lines=self._log.user)
+        self._owner = _owner(transform.user)
+        sandbox = Sandbox(self._directory, on_lines=self._log.user, namespace=services.namespaces)
+        self._report_isolation(sandbox)
+        return sandbox
 
     def _report_isolation(self, sandbox: Sandbox) -> None:
         reason = sandbox.isolation_error
@@ -337,8 +349,7 @@ class Worker:
         return time.monotonic() + seconds if seconds else None
 
     def _cwd(self, sandbox: Sandbox) -> Path:
-        """``working_dir``, or a directory in which ``pfs/...`` works as it does in ``/``."""
-        return Path("/") / self._transform.working_dir if self._transform.working_dir else sandbox.work_dir
+        return Path("/") / self._transform.working_dir if self._transform.working_dir else sandbox.default_cwd
 
     def _kill(self, sandbox: Sandbox) -> None:
         self._gate.close()

@@ -1,0 +1,129 @@
+"""What changed between two states of an input, at the price of the changes and not of the datums.
+
+A job with a hundred new files on top of a hundred thousand old ones looks at a hundred: file trees tell their differences, and a datum can
+only have come, gone or changed where a file did. Joins and groups have no such rule here: they are enumerated.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+
+from minipachd.pfs import FileTree, Glob
+from minipachd.pfs.globs import compile_glob
+from minipachd.pps.inputs import InputCommit, InputCommits, Parts, combine, leaf_glob, leaf_part
+from minipachd.pps.spec import CronInput, CrossInput, Input, LeafInput, PfsInput, UnionInput, input_branch, leaves
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """A datum whose content changed is in both: as it was, and as it is."""
+
+    removed: list[Parts]
+    added: list[Parts]
+
+    @property
+    def none(self) -> bool:
+        return not self.removed and not self.added
+
+
+def input_changes(node: Input, old: InputCommits, new: InputCommits) -> Changes | None:
+    """The difference between the datums of two states, or None where only a full enumeration can tell."""
+    match node:
+        case PfsInput() | CronInput():
+            return _leaf(node, old(node), new(node))
+        case CrossInput(children):
+            changes = [input_changes(child, old, new) for child in children]
+            known = [change for change in changes if change is not None]
+            return _cross(children, known, old, new) if len(known) == len(changes) else None
+        case UnionInput(children) if _distinct(children):
+            changes = [input_changes(child, old, new) for child in children]
+            known = [change for change in changes if change is not None]
+            if len(known) < len(changes):
+                return None
+            return Changes([parts for change in known for parts in change.removed], [parts for change in known for parts in change.added])
+        case _:
+            return None
+
+
+def _leaf(leaf: LeafInput, old: InputCommit, new: InputCommit) -> Changes:
+    glob = compile_glob(leaf_glob(leaf))
+    removed: list[Parts] = []
+    added: list[Parts] = []
+    for path in _touched(glob, old.files, new.files):
+        before, after = old.files.info(path), new.files.info(path)
+        if before == after:
+            continue
+        if before is not None:
+            removed.append((leaf_part(leaf, glob, old.id, before),))
+        if after is not None:
+            added.append((leaf_part(leaf, glob, new.id, after),))
+    return Changes(removed, added)
+
+
+def _touched(glob: Glob, old: FileTree, new: FileTree) -> Iterator[str]:
+    """Every path that matches and below which, or at which, a file changed."""
+    seen: set[str] = set()
+    for before, after in new.diff(old):
+        entry = after if after is not None else before
+        assert entry is not None  # noqa: S101 - a difference has at least one side
+        for path in _candidates(glob, entry.path):
+            if path not in seen:
+                seen.add(path)
+                if glob.matches(path):
+                    yield path
+
+
+def _candidates(glob: Glob, path: str) -> Iterator[str]:
+    """The file and the directories above it, those alone that are as deep as the glob."""
+    if glob.pattern == "/":
+        yield "/"
+        return
+    parts = path.split("/")[1:]
+    if glob.depth is None:
+        for depth in range(1, len(parts) + 1):
+            yield "/" + "/".join(parts[:depth])
+    elif glob.depth <= len(parts):
+        yield "/" + "/".join(parts[: glob.depth])
+
+
+def _cross(children: tuple[Input, ...], changes: list[Changes], old: InputCommits, new: InputCommits) -> Changes:
+    if all(change.none for change in changes):
+        return Changes([], [])
+    before = [_Side(child, old, [*change.removed]) for child, change in zip(children, changes, strict=True)]
+    after = [_Side(child, new, [*change.added]) for child, change in zip(children, changes, strict=True)]
+    return Changes(_touching(before), _touching(after))
+
+
+class _Side:
+    """One child of a cross in one of the two states; its datums are enumerated only when a change of another child needs them."""
+
+    def __init__(self, node: Input, commits: Callable[[LeafInput], InputCommit], changed: list[Parts]) -> None:
+        self.changed = changed
+        self._node, self._commits = node, commits
+        self._all: list[Parts] | None = None
+
+    def all(self) -> list[Parts]:
+        if self._all is None:
+            self._all = list(combine(self._node, self._commits))
+        return self._all
+
+    def kept(self) -> list[Parts]:
+        changed = set(self.changed)
+        return [parts for parts in self.all() if parts not in changed] if changed else self.all()
+
+
+def _touching(sides: list[_Side]) -> list[Parts]:
+    """Every combination with at least one changed part, once: the first changed part is at a definite place."""
+    found: list[Parts] = []
+    for at, side in enumerate(sides):
+        if not side.changed:
+            continue
+        lists = [left.kept() for left in sides[:at]] + [side.changed] + [right.all() for right in sides[at + 1 :]]
+        found.extend(tuple(part for parts in combination for part in parts) for combination in product(*lists))
+    return found
+
+
+def _distinct(children: tuple[Input, ...]) -> bool:
+    """Whether no datum can come from two children of a union."""
+    identities = [frozenset((leaf.name, leaf.repo, input_branch(leaf)) for leaf in leaves(child)) for child in children]
+    return len(set().union(*identities)) == sum(map(len, identities))
