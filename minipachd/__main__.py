@@ -42,7 +42,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="where everything is kept; created when missing")
     parser.add_argument("--listen", default="127.0.0.1:30650", metavar="HOST:PORT", help="default %(default)s; port 0 takes a free one")
-    parser.add_argument("--runtime", choices=("process",), default="process", help="how user code runs (default %(default)s)")
+    parser.add_argument(
+        "--runtime",
+        choices=("process", "docker"),
+        default="process",
+        help="run user code as processes of this machine, or in the images that the pipeline specs name (default %(default)s)",
+    )
     parser.add_argument(
         "--allow-remote", action="store_true", help="listen on other than loopback: anybody who connects can run programs here"
     )
@@ -63,7 +68,7 @@ def _serve(parser: argparse.ArgumentParser, options: argparse.Namespace, directo
             f"argument --listen: {address} can be reached from other machines, and whoever connects can run programs as you; "
             "use 127.0.0.1, or say --allow-remote"
         )
-    asyncio.run(serve(directory, address, ready=lambda bound: print(f"ready {bound}", flush=True)))
+    asyncio.run(serve(directory, address, ready=lambda bound: print(f"ready {bound}", flush=True), containers=options.runtime == "docker"))
     return 0
 
 

@@ -77,10 +77,12 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-async def serve(directory: DataDirectory, address: Address, *, ready: Callable[[Address], None]) -> None:
+async def serve(directory: DataDirectory, address: Address, *, ready: Callable[[Address], None], containers: bool = False) -> None:
     """Serve until SIGTERM or SIGINT, then end user processes, answer no more and return.
 
     :param ready: Called once with the address that is served.
+    :param containers: Run user code in the images of the specs.
+    :raises EngineUnavailableError: There is no Docker engine for that.
     :raises DataDirError: The database is of a newer version or damaged, or the port is taken.
     """
     loop = asyncio.get_running_loop()
@@ -90,7 +92,7 @@ async def serve(directory: DataDirectory, address: Address, *, ready: Callable[[
         loop.add_signal_handler(number, stopped.set)
     pfs = await asyncio.to_thread(Pfs, directory)
     try:
-        pps = Pps(pfs, directory, serve_gate=WorkerPorts(loop))
+        pps = Pps(pfs, directory, serve_gate=WorkerPorts(loop), containers=containers)
         server = _server(pfs, pps)
         bound = Address(address.host, _listen(server, address))
         await server.start()
