@@ -40,8 +40,8 @@ class NextDatumClient:
         import grpc
 
         try:
-            # The server may still be on its way up when a program starts with it.
-            response = self._call(self._request(error=error), wait_for_ready=False)
+            # No deadline: the next datum may be days away. The worker listens before it starts us, so not to reach it means that it is gone.
+            response = self._call(self._request(error=error))
         except grpc.RpcError as exc:
             if exc.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}:
                 return None
