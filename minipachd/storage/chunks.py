@@ -10,6 +10,7 @@ import logging
 import os
 import sqlite3
 import uuid
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
@@ -214,7 +215,8 @@ class ChunkWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._close_file()
+        with suppress(OSError):  # what its buffer holds is not wanted any more, and on a full disk cannot be written
+            self._close_file()
         for path in self._packs:
             path.unlink(missing_ok=True)
 
@@ -239,9 +241,9 @@ class ChunkWriter:
             os.fsync(self._file.fileno())
 
     def _close_file(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
 
 class _full_disk:  # noqa: N801 - reads as a context manager

@@ -137,8 +137,8 @@ def _translated(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as exc:
-        if getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
-            raise StorageFullError(f"the disk under {path} is full; free some space and repeat the call, nothing of it was kept") from exc
+        if getattr(exc, "sqlite_errorcode", None) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC):
+            raise StorageFullError(f"cannot write to {path}: {exc}; free some space and repeat the call, nothing of it was kept") from exc
         raise
     except sqlite3.DatabaseError as exc:
         if getattr(exc, "sqlite_errorcode", None) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
@@ -149,10 +149,8 @@ def _translated(path: Path) -> Iterator[None]:
 def _statements(script: str) -> Iterator[str]:
     """Split a script at the semicolons that end statements (``executescript`` would commit the transaction)."""
     statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
+    for part in script.split(";")[:-1]:
+        statement += part + ";"
         if sqlite3.complete_statement(statement):
             yield statement
             statement = ""
-    if statement.strip():
-        yield statement

@@ -1,0 +1,84 @@
+"""SIGKILL at random points of a load, and a disk that fills up."""
+
+import random
+import resource
+import sys
+import threading
+
+import grpc
+import pytest
+from python_pachyderm import RpcError
+
+from tests.minipachd.api.calls import branch, content, repo
+
+KILLS = 4
+
+
+def load(client, acknowledged, stop):
+    """One-off commits and open-write-finish ones, until the server is gone; notes what the server said is done."""
+    n = len(acknowledged)
+    try:
+        while not stop.is_set():
+            n += 1
+            data = random.Random(n).randbytes(n * 997 % 150_000)
+            if n % 2:
+                client.put_file_bytes(("load", "master"), f"/f{n}", data)
+            else:
+                commit = client.start_commit("load", "master")
+                client.put_file_bytes(commit, f"/f{n}", data)
+                client.finish_commit(commit)
+            acknowledged[f"/f{n}"] = data
+    except (RpcError, ConnectionError):
+        return
+
+
+def test_what_was_acknowledged_survives_sigkill_whole_and_nothing_is_half_there(engine):
+    repo(engine.client, "load")
+    repo(engine.client, "below")
+    engine.client.create_branch("below", "master", provenance=[branch("load")])
+    acknowledged = {}
+    moments = random.Random(7)
+    for _ in range(KILLS):
+        stop = threading.Event()
+        loader = threading.Thread(target=load, args=(engine.client, acknowledged, stop))
+        loader.start()
+        stop.wait(moments.uniform(0.05, 0.5))  # a random moment of the load, not a wait for something
+        engine.kill()
+        stop.set()
+        loader.join()
+        engine.start()
+
+        client = engine.client
+        assert list(client.fsck()) == []
+        head = next(iter(client.list_branch("load"))).head
+        if not next(iter(client.inspect_commit(head))).HasField("finished"):
+            client.finish_commit(head)  # started, and its writer is gone
+        held = {info.file.path: info.size_bytes for info in client.list_file(head, "/")}
+        assert set(acknowledged) <= set(held)
+        for path, size in held.items():
+            expected = random.Random(int(path[2:])).randbytes(int(path[2:]) * 997 % 150_000)
+            assert size in (len(expected), 0), "an open commit's file may be missing, never partly there"
+            assert content(client, head, path) == expected[:size]
+            acknowledged[path] = expected
+        for info in client.list_commit("below", all=True):
+            upstream = [found.id for found in info.direct_provenance]
+            assert upstream, f"{info.commit.id} was made from nothing"
+    assert len(acknowledged) > KILLS
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits of another process are a Linux feature")
+def test_a_full_disk_fails_the_call_alone(engine):
+    repo(engine.client, "full")
+    head = ("full", "master")
+    engine.client.put_file_bytes(head, "/before", b"kept")
+    _, hard = resource.prlimit(engine.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(engine.process.pid, resource.RLIMIT_FSIZE, (3 << 20, hard))  # files cannot grow past 3 MiB
+    with pytest.raises(RpcError, match="free some space") as error:
+        engine.client.put_file_bytes(head, "/big", random.Random(1).randbytes(8 << 20))
+    assert error.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    resource.prlimit(engine.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+
+    assert [info.file.path for info in engine.client.list_file(head, "/")] == ["/before"]
+    engine.client.put_file_bytes(head, "/after", random.Random(1).randbytes(8 << 20))
+    assert list(engine.client.fsck()) == []
+    assert len(list((engine.root / "packs").iterdir())) == 2, f"the failed upload left nothing behind on {sys.platform}"
