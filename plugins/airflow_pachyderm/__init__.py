@@ -43,6 +43,21 @@ def get_provider_info() -> dict[str, Any]:
                         "description": "PEM text of the authorities to trust. Empty: those of the system. Needs TLS.",
                         "schema": {"type": ["string", "null"], "format": "multiline"},
                     },
+                    "kubernetes_conn_id": {
+                        "label": "Kubernetes connection",
+                        "description": "Instead of a host: the Airflow connection of the cluster whose service is looked up at each use.",
+                        "schema": {"type": ["string", "null"]},
+                    },
+                    "namespace": {
+                        "label": "Kubernetes namespace",
+                        "description": "Namespace of the service, for example pachyderm.",
+                        "schema": {"type": ["string", "null"]},
+                    },
+                    "service": {
+                        "label": "Kubernetes service",
+                        "description": "Pachyderm's service, for example pachyderm-proxy. Its load balancer is used, or its name inside.",
+                        "schema": {"type": ["string", "null"]},
+                    },
                     "console_url": {
                         "label": "Console URL",
                         "description": "Base URL of Pachyderm's Console, for links from tasks. Empty: links lead to the page in Airflow.",

@@ -25,6 +25,21 @@ class AirflowConnection(Protocol):
 
 
 @dataclass(frozen=True)
+class Service:
+    """A Kubernetes service.
+
+    :ivar conn_id: Airflow connection of type ``kubernetes``.
+    """
+
+    conn_id: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"service {self.namespace}/{self.name} (connection {self.conn_id})"
+
+
+@dataclass(frozen=True)
 class PachydermConnection:
     """Where a Pachyderm server is and how to speak to it.
 
@@ -36,6 +51,7 @@ class PachydermConnection:
     :ivar token: Auth token, or None where Pachyderm's auth is off. Never shown.
     :ivar project: Pachyderm project of every name used without one.
     :ivar console_url: Base URL of Pachyderm's Console, for links.
+    :ivar service: Kubernetes service to look host and port up from; ``host`` is empty until :mod:`airflow_pachyderm.discovery` has.
     """
 
     conn_id: str
@@ -46,6 +62,7 @@ class PachydermConnection:
     token: str | None = field(default=None, repr=False)
     project: str = DEFAULT_PROJECT
     console_url: str | None = None
+    service: Service | None = None
 
     @property
     def address(self) -> str:
@@ -59,12 +76,16 @@ class PachydermConnection:
     def parse(cls, conn: AirflowConnection) -> "PachydermConnection":
         """Read the form's fields.
 
-        :param conn: Host, port, the auth token as password, and in the extra: ``tls``, ``ca_pem``, ``project``, ``console_url``.
+        :param conn: Host, port, the auth token as password, and in the extra: ``tls``, ``ca_pem``, ``project``, ``console_url``,
+            ``kubernetes_conn_id``, ``namespace``, ``service``.
         :raises PachydermInvalidError: Names the field that cannot be used.
         """
         extra = _extra(conn)
         host = (conn.host or "").strip()
-        if not host:
+        service = _service(conn, extra)
+        if host and service:
+            raise PachydermInvalidError(f"Connection {conn.conn_id} has both a host and a Kubernetes service: remove one of them")
+        if not host and not service:
             raise PachydermInvalidError(
                 f"Connection {conn.conn_id} has no host: fill in where the Pachyderm server listens, for example 127.0.0.1"
             )
@@ -89,6 +110,7 @@ class PachydermConnection:
             token=conn.password or None,
             project=_text(conn, extra, "project") or DEFAULT_PROJECT,
             console_url=_text(conn, extra, "console_url"),
+            service=service,
         )
 
 
@@ -100,6 +122,16 @@ def _extra(conn: AirflowConnection) -> dict[str, Any]:
     if not isinstance(extra, dict):
         raise PachydermInvalidError(f"Connection {conn.conn_id}: the extra must be a JSON object, not {type(extra).__name__}")
     return extra
+
+
+def _service(conn: AirflowConnection, extra: dict[str, Any]) -> Service | None:
+    names = ("kubernetes_conn_id", "namespace", "service")
+    given = {name: _text(conn, extra, name) for name in names}
+    if not any(given.values()):
+        return None
+    if missing := [name for name, value in given.items() if not value]:
+        raise PachydermInvalidError(f"Connection {conn.conn_id}: to find a Kubernetes service, fill in {' and '.join(missing)} too")
+    return Service(*(str(given[name]) for name in names))
 
 
 def _text(conn: AirflowConnection, extra: dict[str, Any], name: str) -> str | None:

@@ -67,6 +67,8 @@ def test_flags_of_a_connection_from_a_uri_are_text(text: str, expected: bool) ->
         ({"extra": {"project": 7}}, "field project must be text, not int"),
         ({"extra": {"tls": "perhaps"}}, "field tls must be true or false, not 'perhaps'"),
         ({"extra": {"tls": True, "ca_pem": "secret"}}, "ca_pem is no PEM certificate"),
+        ({"extra": {"service": "pachd"}}, "fill in kubernetes_conn_id and namespace too"),
+        ({"extra": {"service": "p", "namespace": "n", "kubernetes_conn_id": "k"}}, "both a host and a Kubernetes service"),
         ({"extra": {"ca_pem": PEM}}, "TLS is off: switch TLS on, or remove the CA"),
     ],
 )
@@ -90,7 +92,7 @@ print(meta.model_dump_json())
 
     assert form["hook_name"] == "Pachyderm"
     assert form["standard_fields"]["password"]["title"] == "Auth token"
-    assert set(form["extra_fields"]) == {"project", "tls", "ca_pem", "console_url"}
+    assert set(form["extra_fields"]) == {"project", "tls", "ca_pem", "console_url", "kubernetes_conn_id", "namespace", "service"}
     assert all(field["description"] for field in form["extra_fields"].values())
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseHook
 
 from airflow_pachyderm.connection import DEFAULT_CONN_ID, PachydermConnection
+from airflow_pachyderm.discovery import connect
 from airflow_pachyderm.exceptions import PachydermError
 
 if TYPE_CHECKING:  # grpc must not be loaded while DAGs are parsed
@@ -38,7 +39,7 @@ class PachydermHook(BaseHook):
 
         :raises PachydermInvalidError: One of them cannot be used.
         """
-        return PachydermConnection.parse(self.get_connection(self.pachyderm_conn_id))
+        return connect(self.get_connection(self.pachyderm_conn_id))
 
     @cached_property
     def server(self) -> "Server":

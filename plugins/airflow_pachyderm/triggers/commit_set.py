@@ -7,6 +7,7 @@ from airflow.sdk import BaseHook
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_pachyderm.connection import PachydermConnection
+from airflow_pachyderm.discovery import aconnect
 from airflow_pachyderm.exceptions import PachydermError
 from airflow_pachyderm.outcome import CommitSetOutcome, WaitEnd
 
@@ -89,4 +90,4 @@ class CommitSetTrigger(BaseTrigger):
             self.log.info("Stopped %d jobs of commit set %s: %s", len(stopped), self.commit_set, ", ".join(stopped) or "all had ended")
 
     async def _connection(self) -> PachydermConnection:
-        return PachydermConnection.parse(await BaseHook.aget_connection(self.pachyderm_conn_id))
+        return await aconnect(await BaseHook.aget_connection(self.pachyderm_conn_id))

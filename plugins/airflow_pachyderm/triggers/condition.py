@@ -7,7 +7,7 @@ from airflow.sdk import BaseHook
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_pachyderm.conditions import from_plain
-from airflow_pachyderm.connection import PachydermConnection
+from airflow_pachyderm.discovery import aconnect
 from airflow_pachyderm.exceptions import PachydermError
 from airflow_pachyderm.outcome import WaitEnd
 
@@ -46,7 +46,7 @@ class PachydermConditionTrigger(BaseTrigger):
 
         try:
             condition = from_plain(self.condition)
-            connection = PachydermConnection.parse(await BaseHook.aget_connection(self.pachyderm_conn_id))
+            connection = await aconnect(await BaseHook.aget_connection(self.pachyderm_conn_id))
             found = await poll(
                 connection,
                 lambda stubs: condition.look(stubs, connection),
