@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,9 +55,12 @@ def open_image(path: Path, limits: ImageLimits) -> Image.Image:
     """
     name = shown(path.name)
     try:
-        size_bytes = path.stat().st_size
+        status = path.stat()
     except OSError as exc:
         raise RejectedImageError("unreadable", f"{name}: cannot be read: {exc.strerror}") from exc
+    if not stat.S_ISREG(status.st_mode):
+        raise RejectedImageError("unreadable", f"{name}: not a file but a pipe, a socket or a device")
+    size_bytes = status.st_size
     if size_bytes == 0:
         raise RejectedImageError("empty", f"{name}: the file has no bytes")
     if size_bytes > limits.max_bytes:

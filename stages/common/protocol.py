@@ -40,7 +40,7 @@ class NextDatumClient:
         import grpc
 
         try:
-            # No deadline: the next datum may be days away. The worker listens before it starts us, so not to reach it means that it is gone.
+            # No deadline: the next datum may be days away. The worker listens before it starts us: not to reach it means that it is gone.
             response = self._call(self._request(error=error))
         except grpc.RpcError as exc:
             if exc.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}:

@@ -55,7 +55,8 @@ def _sort(path: Path, relative: Path, *, out: Path, limits: ImageLimits) -> None
         check_image(path, relative, limits)
     except RejectedImageError as exc:
         log.info("invalid: %s", exc)
-        link(path, out / "invalid" / relative)
+        if path.is_file():  # a link to anything else is an output that Pachyderm cannot store
+            link(path, out / "invalid" / relative)
         reason = {"schema": "tuskwatch.invalid/1", "name": relative.as_posix(), "code": exc.code, "message": str(exc)}
         write_json(out / "invalid" / relative.parent / _reason_name(relative.name), reason)
     else:

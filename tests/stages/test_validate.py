@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,15 @@ def test_all_modes_that_cameras_and_editors_write_are_valid(tmp_path):
         image.save(tmp_path / f"images/dev1_{1511891098 + number}.{extension}")
     validate(tmp_path / "images", tmp_path / "out")
     assert set(verdicts(tmp_path / "out").values()) == {"valid"}
+
+
+def test_what_is_no_regular_file(tmp_path):
+    (tmp_path / "images").mkdir()
+    os.mkfifo(tmp_path / "images/dev1_1511891098.jpg")
+    (tmp_path / "images/dev1_1511891099.jpg").symlink_to("nowhere")
+    validate(tmp_path / "images", tmp_path / "out")
+    assert verdicts(tmp_path / "out") == {"dev1_1511891098.jpg": "unreadable", "dev1_1511891099.jpg": "unreadable"}
+    assert not any(path.is_symlink() for path in (tmp_path / "out/invalid").iterdir())
 
 
 def test_a_wrong_setting_is_named(camera, tmp_path, capfd):
