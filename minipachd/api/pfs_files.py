@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -11,7 +12,7 @@ from python_pachyderm.proto.v2.pfs import pfs_pb2
 from minipachd.api.admin_service import empty
 from minipachd.api.pfs_messages import FileMessages, commit_reference
 from minipachd.api.tar import tar_stream
-from minipachd.api.threads import stream
+from minipachd.api.threads import stream, to_the_end
 from minipachd.errors import InvalidError, NotFoundError, PathNotFoundError
 from minipachd.pfs import Commit, CommitReference, FileEntry, FileInfo, FileKind, FileTree, Modification, Pfs, paths
 from minipachd.pfs.diffs import changed_paths
@@ -37,10 +38,10 @@ class FileCalls:
                         raise InvalidError("first message must be a commit")
                     target = commit_reference(batch.pop(0).set_commit)
                     await asyncio.to_thread(self._check_repo, target)
-                await asyncio.to_thread(self._gather, modification, batch)
+                await to_the_end(partial(self._gather, modification, batch))
             if target is None:
                 raise InvalidError("first message must be a commit")
-            await asyncio.to_thread(self._apply, modification, target)
+            await to_the_end(partial(self._apply, modification, target))
         return empty()
 
     async def GetFile(self, request: Any, context: Any) -> AsyncIterator[Any]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from typing import TypeVar
 
 from minipachd.pfs import Changes
@@ -9,6 +10,23 @@ from minipachd.pfs import Changes
 T = TypeVar("T")
 
 _BATCH = 256
+
+
+async def to_the_end(work: Callable[[], T]) -> T:
+    """Run in a worker thread and come back only when it has ended, even when the call is cancelled meanwhile.
+
+    For work on something that the caller cleans up afterwards: ``asyncio.to_thread`` leaves the thread running behind a cancelled call.
+
+    :raises asyncio.CancelledError: The call was cancelled; the work is done all the same.
+    """
+    task = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        raise
 
 
 async def stream(items: Iterator[T], *, batch: int = _BATCH) -> AsyncIterator[T]:
