@@ -278,6 +278,7 @@ class Worker:
         """The launcher, its directory and the environment: made when first needed."""
         if self._sandbox is not None and self._workdir is not None:
             return self._sandbox, self._workdir
+        self._discard_sandbox()  # what an earlier call left that failed halfway
         services, spec = self._services, self._pipeline.spec
         shutil.rmtree(self._directory, ignore_errors=True)
         self._directory.mkdir(parents=True)
@@ -285,7 +286,7 @@ class Worker:
             if services.serve_gate is None:
                 raise TryFailedError("datum batching is not available: the server offers no port for NextDatum")
             self._gate_server = services.serve_gate(self._gate)
-        sandbox = self._new_sandbox()
+        sandbox = self._sandbox = self._new_sandbox()
         if self._owner is not None:
             os.chown(self._directory, *self._owner)
         self._env = container_env(
@@ -299,7 +300,6 @@ class Worker:
             base=os.environ if services.containers is None else None,
         )
         self._workdir = WorkDir(sandbox.pfs_root, services.pfs, mount_point=sandbox.mount_point, owner=self._owner)
-        self._sandbox = sandbox
         return sandbox, self._workdir
 
     def _new_sandbox(self) -> Sandbox:
