@@ -152,9 +152,9 @@ def _odd_pngs() -> Iterator[tuple[str, bytes]]:
     info = PngImagePlugin.PngInfo()
     info.add_text("comment", "<?php system($_GET['c']); ?>" * 1000)
     yield "script in a comment", image_bytes("PNG", pnginfo=info)
-    stream = io.BytesIO()
-    Image.new("1", (30_000, 30_000)).save(stream, "PNG")
-    yield "900 million pixels in 110 kB", stream.getvalue()
+    rows = zlib.compressobj()
+    data = b"".join(rows.compress(bytes(1 + 30_000 // 8)) for _ in range(30_000)) + rows.flush()
+    yield "900 million pixels in 110 kB", _PNG_SIGNATURE + _header(30_000, 30_000, depth=1, colour=0) + _chunk(b"IDAT", data) + end
 
 
 def _odd_jpegs() -> Iterator[tuple[str, bytes]]:
