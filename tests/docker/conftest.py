@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support_data import REPOSITORY
+import protobuf_compat
+from tests.support_data import REPOSITORY, Material, camera_material, rendered_material, shared_data
+
+protobuf_compat.install()  # before the tests import python_pachyderm
 
 VERSION = "0.1.0"
 BUILD_SECONDS = 900
@@ -83,3 +86,18 @@ def build() -> Callable[[str], str]:
         return f"tuskwatch/{name}:{VERSION}"
 
     return build_once
+
+
+@pytest.fixture(params=["camera", "rendered"])
+def material(request: pytest.FixtureRequest, tmp_path: Path) -> Material:
+    """A model, images and what they give: the camera's where they are, and frames of our own everywhere."""
+    if request.param == "rendered":
+        return rendered_material(tmp_path / "frames")
+    if not shared_data():
+        pytest.skip("the camera images and the COCO model are not on this machine")
+    return camera_material()
+
+
+def agree(threats: Mapping[str, int], material: Material) -> bool:
+    """Whether the number of threats by device is what the material must give."""
+    return dict(threats) == {device: count or threats.get(device) for device, count in material.threats.items()}
