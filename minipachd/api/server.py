@@ -29,6 +29,7 @@ from minipachd.api.transactions import Transactions, TransactionService
 from minipachd.api.worker_service import WorkerPorts
 from minipachd.errors import DataDirError
 from minipachd.pfs import Pfs
+from minipachd.pfs.clock import TriggerClock
 from minipachd.pps import Pps
 from minipachd.pps.environment import ServerAddress
 from minipachd.storage import DataDirectory
@@ -93,16 +94,19 @@ async def serve(directory: DataDirectory, address: Address, *, ready: Callable[[
     pfs = await asyncio.to_thread(Pfs, directory)
     try:
         pps = Pps(pfs, directory, serve_gate=WorkerPorts(loop), containers=containers)
+        clock = TriggerClock(pfs)
         server = _server(pfs, pps)
         bound = Address(address.host, _listen(server, address))
         await server.start()
         try:
             await asyncio.to_thread(pps.start, ServerAddress(bound.host, bound.port))
+            clock.start()
             log.info("serving %s on %s", directory.root, bound)
             ready(bound)
             await stopped.wait()
             log.info("stopping")
         finally:
+            await asyncio.to_thread(clock.stop)
             await asyncio.to_thread(pps.stop)
             await server.stop(_GRACE_SECONDS)
     finally:

@@ -30,7 +30,7 @@ def create_branch(txn: "Txn", key: BranchKey, *, head: CommitKey | None, provena
         check_trigger(txn, key, trigger)
         txn.db.execute("UPDATE branches SET trigger_json = ? WHERE id = ?", (encode_trigger(trigger), row))
     if head is not None:
-        move_head(txn, row, txn.commit_row(head))
+        txn.move_head(row, txn.commit_row(head))
     if txn.head_row_of(row) is None or (upstream and upstream != before):
         add_head(txn, row, key)
 
@@ -47,12 +47,6 @@ def delete_branch(txn: "Txn", key: BranchKey, *, force: bool) -> None:
             f"branch {key} has {listed} as subvenance, deleting it would break those branches; delete them first, or use force"
         )
     txn.db.execute("DELETE FROM branches WHERE id = ?", (row,))
-
-
-def move_head(txn: "Txn", branch_row: int, commit_row: int) -> None:
-    """Point a branch at a commit; what is downstream follows at the end of the transaction."""
-    txn.db.execute("UPDATE branches SET head = ? WHERE id = ?", (commit_row, branch_row))
-    txn.moved.add(branch_row)
 
 
 def propagate(txn: "Txn") -> None:

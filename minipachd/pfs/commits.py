@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from minipachd.errors import BranchNotFoundError, CommitFinishedError, CommitNotFoundError, InvalidError, NotFoundError
 from minipachd.pfs import paths, triggers
-from minipachd.pfs.branches import move_head
 from minipachd.pfs.filetree import encode_entry
 from minipachd.pfs.names import check_branch_name, is_id, is_name
 from minipachd.pfs.types import BranchKey, Commit, CommitKey, CommitReference, FileEntry, Origin
@@ -43,7 +42,7 @@ def start_commit(txn: "Txn", branch: BranchKey, *, parent: CommitReference | Non
             "INSERT INTO branches (repo, name, created_ns) VALUES (?, ?, ?)", (txn.repo_row(branch.repo), branch.name, time.time_ns())
         )
         row = int(cursor.lastrowid or 0)
-    move_head(txn, row, commit)
+    txn.move_head(row, commit)
     return txn.commit_at(commit)
 
 

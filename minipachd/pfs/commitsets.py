@@ -1,6 +1,5 @@
 """Squashing and dropping commit sets, and taking commits out of the history."""
 
-import time
 from typing import TYPE_CHECKING
 
 from minipachd.errors import CommitSetNotFoundError, InvalidError
@@ -84,8 +83,3 @@ def remove_repo_commits(txn: "Txn", repo_row: int) -> None:
     txn.db.execute("UPDATE commits SET parent = NULL WHERE repo = ?", (repo_row,))
     txn.db.execute("DELETE FROM commits WHERE repo = ?", (repo_row,))
     txn.created = [created for created in txn.created if created not in set(rows)]
-
-
-def expire_filesets(txn: "Txn") -> None:
-    """Forget temporary file sets whose time is over."""
-    txn.db.execute("DELETE FROM filesets WHERE expires_ns < ?", (time.time_ns(),))

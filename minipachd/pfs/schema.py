@@ -40,7 +40,6 @@ SCHEMA = Schema(
             upstream INTEGER NOT NULL REFERENCES branches (id) ON DELETE CASCADE,
             PRIMARY KEY (branch, upstream)) WITHOUT ROWID;
         CREATE INDEX branch_subvenance ON branch_provenance (upstream);
-        CREATE TABLE filesets (id TEXT PRIMARY KEY, root BLOB NOT NULL, expires_ns INTEGER NOT NULL);
         CREATE TABLE transactions (
             id TEXT PRIMARY KEY, seq INTEGER NOT NULL, started_ns INTEGER NOT NULL, requests BLOB NOT NULL, responses BLOB NOT NULL);
         """,

@@ -69,10 +69,36 @@ def fire(txn: "Txn", finished: Commit) -> None:
         source = moved.pop()
         for name, (row, trigger) in triggers.items():
             if trigger is not None and trigger.branch == source and _holds(txn, trigger, finished, row):
-                from minipachd.pfs.branches import move_head  # branches checks triggers when they are made
-
-                move_head(txn, row, txn.commit_row(finished.key))
+                txn.move_head(row, txn.commit_row(finished.key))
                 moved.append(name)
+
+
+def next_tick(view: "View", after_ns: int) -> int | None:
+    """When the first trigger with a cron spec is due after a moment, in nanoseconds since the epoch; None without any."""
+    since = datetime.fromtimestamp(after_ns / 1e9, UTC)
+    instants = [croniter(trigger.cron_spec, since).get_next(datetime) for _, trigger in _cron_triggers(view)]
+    return int(min(instants).timestamp() * 1e9) if instants else None
+
+
+def tick(txn: "Txn", after_ns: int, until_ns: int) -> None:
+    """Move every branch whose cron spec came due in ``(after_ns, until_ns]`` to the finished head of the branch that it follows."""
+    since, until = datetime.fromtimestamp(after_ns / 1e9, UTC), datetime.fromtimestamp(until_ns / 1e9, UTC)
+    for row, trigger in _cron_triggers(txn):
+        if croniter(trigger.cron_spec, since).get_next(datetime) > until:
+            continue
+        source = txn.find_branch(BranchKey(txn.branch_key(row).repo, trigger.branch))
+        head = None if source is None else txn.head_row_of(source)
+        if head is None or head == txn.head_row_of(row):
+            continue
+        commit = txn.commit_at(head)
+        if commit.finished and not commit.error:
+            txn.move_head(row, head)
+
+
+def _cron_triggers(view: "View") -> list[tuple[int, Trigger]]:
+    rows = view.db.execute("SELECT id, trigger_json FROM branches WHERE trigger_json IS NOT NULL ORDER BY id").fetchall()
+    found = [(row, decode_trigger(text)) for row, text in rows]
+    return [(row, trigger) for row, trigger in found if trigger is not None and trigger.cron_spec]
 
 
 def _trigger_of(view: "View", row: int) -> Trigger | None:

@@ -151,7 +151,6 @@ class Txn(View):
         """
         self.delete_repos([repo.key for repo in self.repos()], force=True)
         self.db.execute("DELETE FROM projects")
-        self.db.execute("DELETE FROM filesets")
         self.create_project(DEFAULT_PROJECT)
 
     # Branches
@@ -265,6 +264,11 @@ class Txn(View):
         return commits.add_commit(
             self, branch, origin=origin, parent=parent, upstream_branches=upstream_branches, finished=finished, description=description
         )
+
+    def move_head(self, branch_row: int, commit_row: int) -> None:
+        """Point a branch at a commit; what is downstream follows at the end of the transaction."""
+        self.db.execute("UPDATE branches SET head = ? WHERE id = ?", (commit_row, branch_row))
+        self.moved.add(branch_row)
 
     def set_commit_provenance(self, row: int, upstream_branches: Sequence[int]) -> None:
         """Say that a commit is made from what these branches point to now."""

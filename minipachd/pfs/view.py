@@ -13,7 +13,7 @@ from minipachd.errors import (
     RepoNotFoundError,
 )
 from minipachd.pfs.filetree import FileTree
-from minipachd.pfs.names import FILESET_REPO, is_id
+from minipachd.pfs.names import is_id
 from minipachd.pfs.schema import BRANCH_KEYS, COMMIT_COLUMNS, commit_of, decode_trigger, downstream_rows, upstream_rows
 from minipachd.pfs.types import (
     Branch,
@@ -22,7 +22,6 @@ from minipachd.pfs.types import (
     CommitKey,
     CommitReference,
     CommitSetId,
-    Origin,
     Project,
     Repo,
     RepoKey,
@@ -133,8 +132,6 @@ class View:
         :raises CommitNotFoundError: No such commit, nor an ancestor that far back, nor one that the commit set read from this repo.
         :raises InvalidError: The reference contradicts itself.
         """
-        if reference.repo.name == FILESET_REPO:
-            return self._fileset(reference)
         match = _REFERENCE.fullmatch(reference.id)
         base, suffix = (match[1], match[2]) if match else (reference.id, "")
         branch = reference.branch
@@ -338,24 +335,3 @@ class View:
             stack.append((current, True))
             upstream = self.db.execute("SELECT upstream FROM commit_provenance WHERE commit_id = ? ORDER BY upstream DESC", (current,))
             stack.extend((found, False) for (found,) in upstream)
-
-    def _fileset(self, reference: CommitReference) -> Commit:
-        """A temporary file set, as the finished commit that it can be read as."""
-        row = self.db.execute("SELECT root FROM filesets WHERE id = ?", (reference.id,)).fetchone()
-        if row is None:
-            raise CommitNotFoundError(reference)
-        tree = self.tree(row[0])
-        return Commit(
-            key=CommitKey(reference.repo, CommitSetId(reference.id)),
-            branch=BranchKey(reference.repo, ""),
-            origin=Origin.AUTO,
-            description="",
-            parent=None,
-            started_ns=0,
-            finishing_ns=0,
-            finished_ns=0,
-            error="",
-            root=tree.root,
-            size=tree.size,
-            direct_provenance=(),
-        )

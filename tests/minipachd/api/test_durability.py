@@ -79,6 +79,19 @@ def test_a_truncated_pack_is_found_by_fsck(engine):
     assert pack.name in problem
 
 
+def test_the_command_line_checks_a_directory_that_no_server_uses(engine):
+    repo(engine.client, "images")
+    put(engine.client, "images", {"/photo": IMAGE})
+    engine.stop()
+    command = [sys.executable, "-m", "minipachd", "fsck", "--data", str(engine.root)]
+    assert subprocess.run(command, capture_output=True, timeout=60).returncode == 0
+    (pack,) = (engine.root / "packs").iterdir()
+    pack.unlink()
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 3
+    assert f"pack {pack.name} is missing" in result.stdout
+
+
 def test_a_second_server_on_the_same_directory_is_refused(engine):
     second = Engine(engine.root.parent)
     with pytest.raises(AssertionError, match=r"is in use by another minipachd \(process \d+\)"):

@@ -1,0 +1,45 @@
+"""Triggers with a cron spec."""
+
+import pytest
+
+from minipachd.pfs import BranchKey, Pfs, RepoKey, Trigger
+from minipachd.pfs.clock import TriggerClock
+from minipachd.storage import DataDirectory
+
+REPO = RepoKey("default", "in")
+MASTER, SLOW = BranchKey(REPO, "master"), BranchKey(REPO, "slow")
+BELOW = BranchKey(RepoKey("default", "below"), "master")
+
+
+@pytest.fixture
+def pfs(tmp_path):
+    with DataDirectory(tmp_path) as directory:
+        pfs = Pfs(directory)
+        yield pfs
+        pfs.close()
+
+
+def test_a_branch_follows_at_the_next_tick_and_downstream_follows_it(pfs):
+    clock = TriggerClock(pfs)
+    clock.start()
+    with pfs.transaction() as txn:
+        txn.create_repo(REPO)
+        txn.create_repo(BELOW.repo)
+        txn.create_branch(SLOW, trigger=Trigger("master", cron_spec="* * * * * */1"))  # every second
+        txn.create_branch(BELOW, provenance=[SLOW])
+    seen = pfs.changes.version
+    with pfs.transaction() as txn:
+        commit = txn.start_commit(MASTER)
+        assert txn.head(SLOW).id != commit.id
+        txn.finish_commit(commit.key)
+    while True:
+        with pfs.snapshot() as view:
+            if view.head(SLOW).id == commit.id:
+                break
+        assert pfs.changes.wait(seen, 20)
+        seen = pfs.changes.version
+    with pfs.snapshot() as view:
+        below = view.head(BELOW)
+        assert [found.id for found in below.direct_provenance] == [commit.id]
+        assert below.id != commit.id
+    clock.stop()
