@@ -1,5 +1,6 @@
 """Nights and backfills through the real scheduler and triggerer: what was done is not repeated, and a wait holds no worker."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -13,8 +14,8 @@ import pytest
 from airflow_pachyderm.client.channel import Server
 from airflow_pachyderm.client.pfs import Commit, PfsClient
 from airflow_pachyderm.connection import PachydermConnection
-from laptop.layout import Layout
-from laptop.stack import running_stack
+from laptop.layout import Layout, free_port
+from laptop.stack import new_stack, start_stack
 from tests.dags.quick_stages import write_images, write_stages
 from tests.e2e.harness import Site
 
@@ -44,10 +45,18 @@ def nights(tmp_path_factory: pytest.TempPathFactory, landing: Path) -> Iterator[
         "TUSKWATCH_STAGING": str(root / "staging"),
         "TUSKWATCH_LANDING": str(landing),
     }
-    with running_stack(Layout(root / "stack"), extra=settings) as stack, stack.client() as airflow:
-        site = Site(stack, airflow)
-        site.run("bootstrap_pipelines", {})
-        yield site
+    stack = new_stack(Layout(root / "stack"))
+    # Never the usual ports: the stack of the other end-to-end tests, or a person's, may have them.
+    stack.airflow = dataclasses.replace(stack.airflow, port=free_port())
+    stack.pachd_address = f"127.0.0.1:{free_port()}"
+    try:
+        start_stack(stack, extra=settings)
+        with stack.client() as airflow:
+            site = Site(stack, airflow)
+            site.run("bootstrap_pipelines", {})
+            yield site
+    finally:
+        stack.stop()
 
 
 def pfs(site: Site) -> PfsClient:
