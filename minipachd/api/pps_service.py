@@ -28,7 +28,7 @@ from minipachd.pfs import CommitSetId, Txn, View
 from minipachd.pps import Pps, jobs, pipelines, records
 from minipachd.pps.logs import LogQuery
 from minipachd.pps.records import Job, Pipeline, PipelineNotFoundError
-from minipachd.pps.spec import DatumId, PipelineKey
+from minipachd.pps.spec import DatumId, JobKey, PipelineKey
 
 _ANCESTRY = re.compile(r"(.*?)((?:[\^~]\d*)*)")
 _STATE_FILTER = re.compile(r'\s*\.state\s*==\s*"([A-Z_]+)"\s*')
@@ -230,9 +230,10 @@ class PpsService(pps_pb2_grpc.APIServicer):  # type: ignore[misc] # generated co
         reader, changes = self._pps.logs.open(query), self._pps.logs.changes
         while True:
             seen = changes.version
+            complete = not request.follow or (query.job is not None and await asyncio.to_thread(self._has_ended, query))
             async for line in stream(reader.read()):
                 yield log_message(line, query.pipeline)
-            if not request.follow:
+            if complete:
                 return
             await changes.wait_async(seen)
 
@@ -253,6 +254,12 @@ class PpsService(pps_pb2_grpc.APIServicer):  # type: ignore[misc] # generated co
         return pps_pb2.SecretInfos(secret_info=map(secret_info, await asyncio.to_thread(self._pps.secrets.list)))
 
     # Helpers
+
+    def _has_ended(self, query: LogQuery) -> bool:
+        """Whether no more lines can come for the job of a query."""
+        with self._pps.pfs.database.reading() as db:
+            job = None if query.job is None else records.find_job(db, JobKey(query.pipeline, query.job))
+        return job is None or job.terminal
 
     def _create_pipeline(self, txn: Txn, request: Any) -> Any:
         if request.update and request.HasField("spec_commit"):

@@ -195,7 +195,7 @@ class Pps:
 
     def _start_controllers(self, *, resumed: bool) -> None:
         with self._lock, self.pfs.database.reading() as db:
-            keys = {pipeline.key for pipeline in records.list_pipelines(db)}
+            keys = records.pipeline_keys(db)
             alive = {key for key, controller in self._controllers.items() if controller.alive}
             for key in keys - alive:
                 controller = self._controllers[key] = Controller(key, self._services, resumed=resumed)

@@ -46,6 +46,7 @@ SCHEMA = Schema(
             UNIQUE (project, pipeline, id)
         );
         CREATE INDEX pps_jobs_by_id ON pps_jobs (id);
+        CREATE INDEX pps_jobs_by_pipeline ON pps_jobs (project, pipeline, seq);
         CREATE INDEX pps_jobs_active ON pps_jobs (project, pipeline, seq) WHERE state IN ({_ACTIVE});
         """,
     ),
@@ -191,6 +192,11 @@ def get_pipeline(db: sqlite3.Connection, key: PipelineKey, *, version: int | Non
     if pipeline is None:
         raise PipelineNotFoundError(key)
     return pipeline
+
+
+def pipeline_keys(db: sqlite3.Connection) -> set[PipelineKey]:
+    """The names of all pipelines."""
+    return {PipelineKey(project, name) for project, name in db.execute("SELECT project, name FROM pps_pipelines")}
 
 
 def list_pipelines(db: sqlite3.Connection, *, history: int = 0) -> list[Pipeline]:

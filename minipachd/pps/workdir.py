@@ -54,13 +54,15 @@ class WorkDir:
     :param root: The directory itself, made by the sandbox.
     :param mount_point: Where user code finds it.
     :param owner: User and group that its content is given to; None leaves it to us.
+    :param confined: User code has a file system of its own around the mount point: links into that cannot be followed from here.
     """
 
-    def __init__(self, root: Path, pfs: Pfs, *, mount_point: Path, owner: tuple[int, int] | None = None) -> None:
+    def __init__(self, root: Path, pfs: Pfs, *, mount_point: Path, owner: tuple[int, int] | None = None, confined: bool = False) -> None:
         self.root = root.resolve()
         self.mount_point = mount_point
         self._pfs = pfs
         self._owner = owner
+        self._confined = confined
         self._written: dict[str, _Written] = {}
         self._make_directory(OUT)
 
@@ -143,6 +145,8 @@ class WorkDir:
             if mounted and current == "/" and part == self.mount_point.name:
                 current = root
                 continue
+            if self._confined and current == "/":
+                raise OutputError(f"output link {shown!r} leaves /pfs for the container's own files; copy the file into /pfs/out instead")
             candidate = os.path.join(current, part)  # noqa: PTH118
             try:
                 is_link = stat.S_ISLNK(os.lstat(candidate).st_mode)

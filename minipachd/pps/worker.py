@@ -299,7 +299,9 @@ class Worker:
             secrets=services.secrets,
             base=os.environ if services.containers is None else None,
         )
-        self._workdir = WorkDir(sandbox.pfs_root, services.pfs, mount_point=sandbox.mount_point, owner=self._owner)
+        self._workdir = WorkDir(
+            sandbox.pfs_root, services.pfs, mount_point=sandbox.mount_point, owner=self._owner, confined=services.containers is not None
+        )
         return sandbox, self._workdir
 
     def _new_sandbox(self) -> Sandbox:

@@ -2,6 +2,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from minipachd.pfs import Pfs
+from minipachd.storage import DataDirectory
 from tests.minipachd.pps.lab import Lab
 from tests.support import Engine
 
@@ -17,3 +19,12 @@ def lab(shared_engine: Engine) -> Iterator[Lab]:
 def own_lab(engine: Engine) -> Lab:
     """A server that the test may kill."""
     return Lab(engine)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pfs]:
+    """A file system without a server around it."""
+    with DataDirectory(tmp_path_factory.mktemp("store")) as directory:
+        pfs = Pfs(directory)
+        yield pfs
+        pfs.close()

@@ -189,7 +189,7 @@ def test_logs_can_be_followed_filtered_and_cut(lab: Lab) -> None:
     lab.settle(commit)
 
     assert followed == ["one", "two", "three", "one", "two", "four"]
-    assert lab.logs("talk", commit) == followed
+    assert lab.logs("talk", commit) == lab.logs("talk", commit, follow=True) == followed
     assert lab.logs("talk", commit, data_filters=["/b"]) == ["one", "two", "four"]
     datum = next(datum for datum in lab.client.list_datum("talk", commit) if datum.data[0].file.path == "/a").datum
     assert lab.logs("talk", commit, datum=datum) == ["one", "two", "three"]

@@ -1,9 +1,5 @@
 """Planning from what changed gives what planning from everything gives."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -29,7 +25,7 @@ from minipachd.pps.spec import (
     UnionInput,
     leaves,
 )
-from minipachd.storage import DataDirectory, Entry, Tree
+from minipachd.storage import Entry, Tree
 
 KEY = PipelineKey("default", "p")
 PATHS = ["/a", "/b", "/d/x", "/d/y", "/d/e/z", "/c1", "/c2"]
@@ -50,14 +46,6 @@ INPUTS = st.one_of(
 )
 CONTENT = st.dictionaries(st.sampled_from(PATHS), st.sampled_from(["1", "2"]))
 STATE = st.fixed_dictionaries({"one": CONTENT, "two": CONTENT, "three": CONTENT})
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pfs]:
-    with DataDirectory(Path(tmp_path_factory.mktemp("plan"))) as directory:
-        pfs = Pfs(directory)
-        yield pfs
-        pfs.close()
 
 
 def commits(store: Pfs, node: Input, state: dict[str, dict[str, str]], commit_id: str) -> Inputs:

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from minipachd.pfs import Pfs
 from minipachd.pps.sandbox import ProcessStartError, Sandbox, Wake
+from minipachd.pps.spec import DatumId
+from minipachd.pps.workdir import OutputError, WorkDir
 from tests.minipachd.pps.test_runtime import alive, wait_until_dead
 
 ENV = {"PATH": os.environ["PATH"]}
@@ -98,3 +101,15 @@ sandbox.wait()
         assert alive(pid)
         server.kill()
     wait_until_dead(pid)
+
+
+def test_links_out_of_a_container_are_not_followed_into_the_machine(tmp_path: Path, store: Pfs) -> None:
+    workdir = WorkDir(tmp_path, store, mount_point=Path("/pfs"), confined=True)
+    for number, target in enumerate(("/etc/passwd", "../../etc/passwd")):
+        (tmp_path / "out" / f"link{number}").symlink_to(target)
+        with store.upload() as upload, pytest.raises(OutputError, match=r"leaves /pfs for the container's own files"):
+            workdir.collect(upload, DatumId("0" * 64))
+        workdir.prepare({}, (), ())
+    (tmp_path / "out" / "fine").symlink_to("/pfs/.env")
+    with store.upload() as upload:
+        assert [entry.path for entry in workdir.collect(upload, DatumId("0" * 64))] == ["/fine"]
