@@ -49,7 +49,7 @@ def isolate(pfs_root: Path, work_dir: Path) -> None:
     machine changes.
 
     :param work_dir: Has an empty directory ``root`` for that.
-    :raises OSError: The system does not allow it. This process is then fit for nothing but a report.
+    :raises OSError: The system does not allow it; this process then sees the files as they were.
     """
     uid, gid = os.getuid(), os.getgid()
     if uid == 0:

@@ -1,7 +1,12 @@
 """The server goes down in the middle of things."""
 
 import os
+import random
+import threading
 from pathlib import Path
+
+import pytest
+from grpc import RpcError
 
 from tests.minipachd.pps.lab import JobState, Lab, counts, pfs
 from tests.minipachd.pps.test_runtime import wait_until_dead
@@ -65,3 +70,36 @@ def test_pipelines_jobs_logs_and_secrets_are_there_after_a_restart(own_lab: Lab)
     assert [info.pipeline.name for info in lab.client.list_pipeline()] == ["copy"]
     assert lab.logs("copy", commit) == ["hello"]
     assert counts(lab.run({"/b": "1"})["copy"]) == {"processed": 1, "skipped": 1, "total": 2}
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_whatever_moment_the_server_is_killed_at_the_output_is_right_in_the_end(own_lab: Lab, tmp_path: Path, seed: int) -> None:
+    lab, chance = own_lab, random.Random(seed)
+    lab.repo()
+    lab.batch_pipeline(
+        "upper", 'open(root + "/out/" + os.path.basename(source), "w").write(open(source).read().upper())', starts=tmp_path / "x"
+    )
+    lab.pipeline("sum", "cat $PFS_ROOT/upper/* >$PFS_ROOT/out/all", reads=pfs("upper", "/"))
+    expected: dict[str, str] = {}
+    for attempt in range(5):
+        killer = threading.Timer(chance.uniform(0.02, 0.8), lab.engine.process.kill)
+        killer.start()
+        try:
+            for step in range(50):
+                path, text = f"/f{chance.randrange(12):02d}", f"text {attempt} {step}\n"
+                lab.put({path: text})
+        except RpcError:
+            killer.join()
+        killer.cancel()
+        lab.engine.kill()
+        lab.engine.start()
+        expected = {path: data.decode() for path, data in lab.files("in").items()}
+
+    jobs = lab.settle(lab.put({"/last": "last\n"}))
+
+    expected["/last"] = "last\n"
+    assert {name: job.state for name, job in jobs.items()} == {"upper": JobState.JOB_SUCCESS, "sum": JobState.JOB_SUCCESS}
+    assert {path: data.decode() for path, data in lab.files("upper").items()} == {path: text.upper() for path, text in expected.items()}
+    assert lab.files("sum")["/all"].decode() == "".join(expected[path].upper() for path in sorted(expected))
+    assert {job.state for job in lab.client.list_job("upper")} == {JobState.JOB_SUCCESS}
+    assert "Traceback" not in lab.engine.log.read_text()
