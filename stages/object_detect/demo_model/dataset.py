@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 def rendered(seed: int, count: int, cache: Path) -> tuple[np.ndarray, list[Truth]]:
     """Return frames at the network's size, uint8 [count, HEIGHT, WIDTH, 3], and what they show; rendered unless ``cache`` has them."""
-    file = cache / f"frames-{_renderer_digest()}-{seed}-{count}.npz"
+    file = cache / f"frames-{_renderer_digest()}-{HEIGHT}x{WIDTH}-{seed}-{count}.npz"
     if file.exists():
         with np.load(file) as stored:
             ends = np.cumsum(stored["counts"])[:-1]
@@ -35,7 +35,9 @@ def rendered(seed: int, count: int, cache: Path) -> tuple[np.ndarray, list[Truth
             log.info("rendered %d/%d frames of seed %d, %.0f s", index + 1, count, seed, time.monotonic() - started)
     counts = [len(truth.classes) for truth in truths]
     boxes, classes = (np.concatenate([getattr(truth, name) for truth in truths]) for name in ("boxes", "classes"))
-    np.savez(file, pixels=pixels, counts=counts, boxes=boxes, classes=classes)
+    unfinished = file.with_suffix(".part.npz")
+    np.savez(unfinished, pixels=pixels, counts=counts, boxes=boxes, classes=classes)
+    unfinished.replace(file)  # a killed training leaves no half file to start from
     return pixels, truths
 
 
