@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from airflow_pachyderm.client.channel import Server
@@ -27,6 +28,7 @@ from airflow_pachyderm.exceptions import (
 )
 from airflow_pachyderm.files import Batch, SourceFile, list_folder
 from tests.airflow_pachyderm.proxy import CuttingProxy
+from tests.airflow_pachyderm.scripted_pachd import ScriptedPachd, pfs_pb2
 from tests.e2e.site import ImageSite
 from tests.support import Engine
 
@@ -80,7 +82,7 @@ def test_a_batch_is_one_finished_commit(pfs: PfsClient, repo: str, folder: Path)
     (commit,) = commits(pfs, repo)
     assert (commit.commit_set, commit.finished, commit.error) == (result.commit_set, True, "")
     assert commit.description.startswith("[airflow:dag/run/task/-1#")
-    assert commit.description.endswith("] 10 files")
+    assert "] 10 files, try " in commit.description
     assert (result.reused, result.files, result.size_bytes) == (False, 10, 10 * 65536)
     assert content(pfs, repo) == expected(folder)
 
@@ -260,6 +262,43 @@ def test_another_commit_that_stays_open_is_named_and_left_alone(pfs: PfsClient, 
         push(pfs, repo, folder, branch_timeout=0.1)
 
     assert [(commit.commit_set, commit.finished) for commit in commits(pfs, repo)] == [(other.commit_set, False)]
+
+
+def test_a_lost_answer_to_the_start_is_no_second_commit() -> None:
+    from google.protobuf.empty_pb2 import Empty
+
+    with ScriptedPachd() as pachd:
+        pfs = next(client(f"127.0.0.1:{pachd.port}", QUICK))
+        running = Push(pfs, repo="images", branch="master", key="k", batch=Batch())
+        mine = pfs_pb2.CommitInfo(description=running._description, commit=pfs_pb2.Commit(id="a" * 32))
+        pachd.script("ListCommit", [])
+        busy = (grpc.StatusCode.UNKNOWN, "parent commit default/images@aaaa has not been finished")
+        pachd.script("StartCommit", (grpc.StatusCode.UNAVAILABLE, "gone"), busy)
+        pachd.script("InspectCommit", mine)
+        pachd.script("ModifyFile", Empty())
+        pachd.script("FinishCommit", Empty())
+
+        assert running.run().commit_set == "a" * 32
+
+        pfs.server.close()
+    assert len(pachd.requests("StartCommit")) == 2
+
+
+def test_two_tries_of_one_push_at_once_end_with_one_commit(pfs: PfsClient, repo: str, folder: Path) -> None:
+    """The later one, which must take the earlier one for dead, drops its commit; the earlier one fails and finds the later one's."""
+    with ImageSite(folder) as site:
+        files = list(list_folder(site.url))
+        site.stall_on("5.jpg")
+        earlier = InThread(push, pfs, repo, files)
+        assert site.stalled.wait(60)
+        later = push(pfs, repo, files)
+        site.resume()
+        with pytest.raises(PachydermError):
+            earlier.result()
+
+        assert push(pfs, repo, files).commit_set == later.commit_set
+
+    assert [(commit.commit_set, commit.finished) for commit in commits(pfs, repo)] == [(later.commit_set, True)]
 
 
 def test_parallel_pushes_make_one_commit_each(engine: Engine, repo: str, folder: Path) -> None:

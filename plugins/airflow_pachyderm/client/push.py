@@ -7,6 +7,7 @@ key is dropped, a finished one of the same files is used. A try that fails drops
 import hashlib
 import logging
 import re
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -72,6 +73,8 @@ class Push:
         self._branch_timeout = branch_timeout
         self._prefix = description_prefix(key)
         self._mark = f"{self._prefix}{batch.digest}]"
+        # Tells this try's commit from another's, when the answer to StartCommit was lost.
+        self._description = f"{self._mark} {batch}, try {secrets.token_hex(4)}"
         self._call: Any = None
         self._stopped = threading.Event()
 
@@ -143,14 +146,13 @@ class Push:
         while True:
             tries += 1
             try:
-                return self._pfs.start_commit_once(self._repo, self._branch, f"{self._mark} {self._batch}")
+                return self._pfs.start_commit_once(self._repo, self._branch, self._description)
             except grpc.RpcError as exc:
                 if not _PARENT_OPEN.search(exc.details() or ""):
                     raise
             head = self._pfs.head(self._repo, self._branch)
-            if head.description.startswith(self._prefix) and not head.finished:
-                # Ours: the call went through and its answer was lost.
-                return head
+            if head.description == self._description and not head.finished:
+                return head  # ours: the call went through and its answer was lost
             if time.monotonic() > give_up:
                 raise PachydermConflictError(
                     f"Commit {head} at {self.connection} is open for more than {self._branch_timeout:.0f} s "
@@ -211,9 +213,14 @@ class Push:
     # After a failure
 
     def _abandon(self, commit: Commit, cause: BaseException) -> None:
-        log.warning("Dropping commit %s: %s", commit, cause or type(cause).__name__)
         try:
+            if self._pfs.inspect_commit(commit.repo, commit.branch, commit.commit_set).finished:
+                log.warning("Commit %s is finished all the same: the next try of this task will find it", commit)
+                return
+            log.warning("Dropping commit %s: %s", commit, cause or type(cause).__name__)
             self._pfs.drop_commit_set(commit.commit_set)
+        except PachydermNotFoundError:
+            log.warning("Commit %s is gone already: another try of this push dropped it", commit)
         except PachydermUnavailableError as exc:
             log.warning("Commit %s stays open until the next try of this task drops it: %s", commit, exc)
         except PachydermError as exc:
