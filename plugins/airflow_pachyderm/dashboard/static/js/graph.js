@@ -14,6 +14,7 @@ const NARROW = 700;
 const id = (node) => `${node.kind}:${node.name}`;
 
 function countText(edge) {
+  if (edge.glob === "/") return "/ · everything";
   if (edge.files === null) return edge.glob;
   return `${edge.glob} · ${edge.more ? `${format.number(edge.files)}+ files` : format.plural(edge.files, "file")}`;
 }

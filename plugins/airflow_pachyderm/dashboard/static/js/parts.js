@@ -46,7 +46,7 @@ export const iso = (seconds) => (seconds === null || seconds === undefined ? nul
 export function table(caption, columns, rows) {
   return h(
     "div",
-    { class: "scroll", tabindex: "0", role: "region", "aria-label": caption, "data-key": `table ${caption}` },
+    { class: "scroll", tabindex: "0", role: "group", "aria-label": caption, "data-key": `table ${caption}` },
     h(
       "table",
       {},

@@ -52,7 +52,7 @@ function renderGraph(data, selected) {
     );
   }
   return [
-    h("div", { class: "scroll graph-scroll", tabindex: "0", role: "region", "aria-label": "Graph, scrolls sideways", "data-key": "graph" }, drawGraph(data, selected)),
+    h("div", { class: "scroll graph-scroll", tabindex: "0", role: "group", "aria-label": "Graph, scrolls sideways", "data-key": "graph" }, drawGraph(data, selected)),
     h("p", { class: "hint" }, "Choose a pipeline for its spec, state and jobs, or a repo for its files. On the arrows: what a pipeline reads, and how many files that is now."),
   ];
 }
