@@ -66,6 +66,7 @@ def provision_stack() -> None:
         trigger_run_id="provision__{{ run_id }}",
         reset_dag_run=True,  # when this task is cleared: bootstrap_pipelines may be repeated
         wait_for_completion=True,
+        fail_when_dag_is_paused=True,  # instead of waiting for someone to notice
         deferrable=True,
         poke_interval=int(max(1, poll_interval())),
     )

@@ -85,7 +85,7 @@ def remove_release(kube: Kube, stack: Stack, progress: dict[str, str], *, run: s
         return Pending(message=f"Job {name} of an earlier try is being removed")
     if not found:
         kube.ensure(wanted)
-    return Pending(message=f"Helm removes Pachyderm in Job {name}", progress={JOB: name})
+    return _settle(kube, stack, name, installed=False)
 
 
 def check_archive(archive: bytes, stack: Stack, values: dict[str, Any]) -> None:

@@ -7,19 +7,22 @@ from typing import Any
 
 import pytest
 
+from laptop.demo import stack_environment
 from laptop.errors import RunFailedError
 from laptop.layout import Layout
 from laptop.stack import new_stack, start_stack
 from tests.e2e.harness import Site
 from tests.provisioning.conftest import PROJECT, Cloud, start_cloud
 from tests.provisioning.fake_kubernetes import Fault
+from tests.support_data import Material
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(3600)]
 
 RUN_SECONDS = 900.0  # a run has up to 13 tasks, one after the other, and each starts a process
 
-GKE = {"target": "gke", "project": PROJECT, "bucket": "acme-pachyderm", "bootstrap": False}
-EXISTING = {"target": "existing", "bootstrap": False}
+GKE = {"target": "gke", "project": PROJECT, "bucket": "acme-pachyderm"}
+EXISTING = {"target": "existing"}
+NO_PIPELINES = {"bootstrap": False}
 
 
 @dataclass
@@ -54,13 +57,16 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory, material: Material) -> Iterator[World]:
     cloud, environment, servers = start_cloud()
     layout = Layout(tmp_path_factory.mktemp("provisioning"))
     stack = new_stack(layout)
     try:
-        start_stack(stack, extra={**environment, "TUSKWATCH_POLL_SECONDS": "0.3"})
+        settings = stack_environment(layout, model=material.model)
+        start_stack(stack, extra={**settings, **environment, "TUSKWATCH_POLL_SECONDS": "0.3"})
         with stack.client() as airflow:
+            airflow.wait_for_dag("bootstrap_pipelines", timeout=120)
+            airflow.unpause("bootstrap_pipelines")
             yield World(Site(stack, airflow), cloud, layout)
     finally:
         stack.stop()
@@ -69,22 +75,24 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @pytest.mark.parametrize("conf", [GKE, EXISTING], ids=["gke", "existing"])
-def test_up_check_and_down_twice(world: World, conf: dict[str, Any]) -> None:
+def test_up_check_push_and_down_twice(world: World, material: Material, conf: dict[str, Any]) -> None:
     for _ in range(2):
         world.run("provision_stack", conf)
         cluster = world.cloud.kube if conf is GKE else world.cloud.existing
         assert "pachd" in cluster.names("deployments")
-        again = world.run("provision_stack", conf)
+        again = world.run("provision_stack", conf | NO_PIPELINES)
         assert set(world.changes("provision_stack", again).values()) <= {"found", "absent"}
+        world.run("push_images", {"source": str(material.images)})
         world.run("check_stack", {})
         down = world.run("teardown_stack", {"confirm": "tuskwatch", "confirm_bucket": conf.get("bucket")})
-        assert world.changes("teardown_stack", down)["release"] == "removed"
+        changes = world.changes("teardown_stack", down)
+        assert (changes["pipelines"], changes["release"]) == ("removed", "removed")
         assert world.cloud.leftovers() == []
 
 
 def test_a_step_that_fails_for_good_is_undone(world: World) -> None:
     world.cloud.gke.create_ends = "quota"
-    run = world.site.start("provision_stack", GKE)
+    run = world.site.start("provision_stack", GKE | NO_PIPELINES)
     with pytest.raises(RunFailedError, match="Insufficient regional quota"):
         world.finish("provision_stack", run)
     world.cloud.gke.create_ends = "well"
@@ -95,14 +103,14 @@ def test_a_step_that_fails_for_good_is_undone(world: World) -> None:
 @pytest.mark.parametrize("path", ["/namespaces/tuskwatch$", "/rolebindings/", "/configmaps/", "/jobs/", "/deployments$"])
 def test_an_outage_of_the_cluster_at_any_step_is_sat_out(world: World, path: str) -> None:
     world.cloud.existing.faults += [Fault("PATCH", path, 503, times=2), Fault("GET", path, 0, times=2)]
-    world.run("provision_stack", EXISTING)
+    world.run("provision_stack", EXISTING | NO_PIPELINES)
     world.run("teardown_stack", {"confirm": "tuskwatch"})
     world.cloud.existing.faults.clear()
     assert world.cloud.leftovers() == []
 
 
 def test_no_secret_is_in_logs_xcoms_or_the_database(world: World) -> None:
-    run = world.run("provision_stack", EXISTING)
+    run = world.run("provision_stack", EXISTING | NO_PIPELINES)
     made = world.cloud.existing.values("tuskwatch")
     secrets = [*world.secrets(), made["pachd"]["rootToken"], made["global"]["postgresql"]["postgresqlPassword"]]
     world.run("teardown_stack", {"confirm": "tuskwatch"})

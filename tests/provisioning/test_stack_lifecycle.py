@@ -1,7 +1,10 @@
 """Provision, again, tear down: against Google and Kubernetes at the wire, for both targets."""
 
-from dags.provisioning.outcome import Change
-from tests.provisioning.conftest import Cloud, existing_stack, provision, stack, teardown
+import pytest
+
+from dags.provisioning.outcome import Change, Done
+from tests.provisioning.conftest import PROVISION, TEARDOWN, Cloud, existing_stack, finish, once, provision, stack, teardown
+from tests.provisioning.fake_kubernetes import Fault
 
 
 def test_gke_up_again_and_down_leaves_nothing(cloud: Cloud) -> None:
@@ -34,4 +37,24 @@ def test_teardown_keeps_a_bucket_that_is_not_confirmed(cloud: Cloud) -> None:
     assert teardown(wanted, confirm_bucket="acme-pachydrem")[-1] is Change.KEPT
     assert list(cloud.storage.buckets) == ["acme-pachyderm"]
     assert teardown(wanted, confirm_bucket="acme-pachyderm") == [Change.ABSENT] * 4 + [Change.REMOVED]
+    assert cloud.leftovers() == []
+
+
+def test_killed_after_every_call_it_still_gets_up_and_down(cloud: Cloud) -> None:
+    """A retry knows nothing of the try before: no progress is handed on."""
+    for step in (*PROVISION, *TEARDOWN):
+        for _ in range(40):
+            if isinstance(once(step, stack(), confirm_bucket="acme-pachyderm"), Done):
+                break
+        else:
+            pytest.fail(f"{step} is not done")
+    assert cloud.gke.calls.count("CreateCluster") == 1
+    assert cloud.leftovers() == []
+
+
+@pytest.mark.parametrize("status", [429, 500, 503, 0])
+def test_every_step_bears_two_bad_answers_to_each_kind_of_request(cloud: Cloud, status: int) -> None:
+    for step in (*PROVISION, *TEARDOWN):
+        cloud.existing.faults[:] = [Fault(method, "", status, times=2) for method in ("GET", "PATCH", "DELETE")]
+        finish(step, existing_stack())
     assert cloud.leftovers() == []
