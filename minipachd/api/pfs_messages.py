@@ -62,6 +62,17 @@ def trigger(message: Any) -> Trigger:
     )
 
 
+def trigger_message(follows: Trigger) -> Any:
+    return pfs_pb2.Trigger(
+        branch=follows.branch,
+        all=follows.all,
+        rate_limit_spec=follows.rate_limit_spec,
+        size=follows.size,
+        commits=follows.commits,
+        cron_spec=follows.cron_spec,
+    )
+
+
 def timestamp(ns: int) -> Timestamp:
     """:param ns: Nanoseconds since the Unix epoch."""
     return Timestamp(seconds=ns // 1_000_000_000, nanos=ns % 1_000_000_000)
@@ -110,17 +121,7 @@ def branch_info(branch: Branch) -> Any:
         subvenance=map(branch_message, branch.subvenance),
     )
     if branch.trigger is not None:
-        follows = branch.trigger
-        info.trigger.CopyFrom(
-            pfs_pb2.Trigger(
-                branch=follows.branch,
-                all=follows.all,
-                rate_limit_spec=follows.rate_limit_spec,
-                size=follows.size,
-                commits=follows.commits,
-                cron_spec=follows.cron_spec,
-            )
-        )
+        info.trigger.CopyFrom(trigger_message(branch.trigger))
     return info
 
 

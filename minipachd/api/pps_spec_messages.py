@@ -7,6 +7,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from python_pachyderm.proto.v2.pps import pps_pb2
 
+from minipachd.api.pfs_messages import trigger, trigger_message
 from minipachd.errors import InvalidError, UnsupportedError
 from minipachd.pps.spec import (
     CronInput,
@@ -116,6 +117,8 @@ def spec_input(node: Input, *, commit_id: str = "") -> Any:
                 glob=node.glob, join_on=node.join_on, outer_join=node.outer_join, group_by=node.group_by, lazy=node.lazy,
                 empty_files=node.empty_files,
             )  # fmt: skip
+            if node.trigger is not None:
+                pfs.trigger.CopyFrom(trigger_message(node.trigger))
             return pps_pb2.Input(pfs=pfs)
         case CronInput():
             start = Timestamp()
@@ -182,12 +185,10 @@ def _parse_pfs(message: Any) -> PfsInput:
         raise InvalidError("input cannot come from a commit; use a branch")
     if message.s3:
         raise UnsupportedError("s3 inputs are not supported by minipachd: it has no S3 gateway; read the files below /pfs")
-    if message.HasField("trigger"):
-        raise UnsupportedError("triggers of inputs are not supported by minipachd: create a branch with the trigger and read that branch")
     return PfsInput(
         name=message.name, project=message.project, repo=message.repo, branch=message.branch, repo_type=message.repo_type,
         glob=message.glob, join_on=message.join_on, outer_join=message.outer_join, group_by=message.group_by, lazy=message.lazy,
-        empty_files=message.empty_files,
+        empty_files=message.empty_files, trigger=trigger(message.trigger) if message.HasField("trigger") else None,
     )  # fmt: skip
 
 

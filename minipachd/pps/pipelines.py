@@ -7,7 +7,7 @@ import uuid
 import msgspec
 
 from minipachd.errors import AlreadyExistsError, InvalidError, RepoNotFoundError
-from minipachd.pfs import META_REPO, SPEC_REPO, BranchKey, RepoKey, Txn
+from minipachd.pfs import META_REPO, SPEC_REPO, BranchKey, RepoKey, Trigger, Txn
 from minipachd.pps import jobs, records
 from minipachd.pps.environment import secret_value
 from minipachd.pps.plan import leaf_repo
@@ -150,6 +150,18 @@ def _prepare_inputs(txn: Txn, spec: PipelineSpec) -> None:
                 txn.create_repo(repo, description=f"Cron tick repo for pipeline {spec.pipeline}.")
         elif not txn.has_repo(repo):
             raise RepoNotFoundError(repo)
+        elif leaf.trigger is not None:
+            _prepare_trigger(txn, BranchKey(repo, leaf.branch), leaf.trigger)
+
+
+def _prepare_trigger(txn: Txn, branch: BranchKey, trigger: Trigger) -> None:
+    """Make a branch that follows another one; it is empty until the trigger fires."""
+    source = BranchKey(branch.repo, trigger.branch)
+    head = None
+    if txn.find_branch(source) is None:
+        txn.create_branch(source)
+        head = txn.branch(source).head  # as empty as a commit of the branch's own, of which a repo can have one per set
+    txn.create_branch(branch, head=head, trigger=trigger)
 
 
 def _make_repos(txn: Txn, key: PipelineKey, spec: PipelineSpec) -> None:

@@ -9,6 +9,8 @@ from typing import NewType
 
 import msgspec
 
+from minipachd.pfs import Trigger
+
 JobId = NewType("JobId", str)
 """32 hexadecimal digits: the id of the job's output commit, and so of its commit set."""
 
@@ -82,7 +84,10 @@ class JobKey(msgspec.Struct, frozen=True, order=True):
 
 
 class PfsInput(msgspec.Struct, frozen=True, kw_only=True, tag="pfs"):
-    """Files of one branch: each match of ``glob`` is a datum, or a part of one."""
+    """Files of one branch: each match of ``glob`` is a datum, or a part of one.
+
+    :ivar trigger: Makes ``branch`` follow another branch of the repo, now and then.
+    """
 
     name: str
     project: str
@@ -95,6 +100,7 @@ class PfsInput(msgspec.Struct, frozen=True, kw_only=True, tag="pfs"):
     group_by: str = ""
     lazy: bool = False
     empty_files: bool = False
+    trigger: Trigger | None = None
 
 
 class CronInput(msgspec.Struct, frozen=True, kw_only=True, tag="cron"):

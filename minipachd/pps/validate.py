@@ -1,7 +1,9 @@
 """From what a user asked for to a pipeline that can run: defaults, order, and every rule that needs no look at the database."""
 
+import dataclasses
+import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -32,7 +34,7 @@ def complete(draft: PipelineSpec, *, now_ns: int) -> PipelineSpec:
     check_name(draft.pipeline)
     spec = msgspec.structs.replace(
         draft,
-        input=sort_inputs(_map_leaves(draft.input, lambda leaf: _with_defaults(leaf, draft.pipeline, now_ns))),
+        input=_input_with_defaults(draft.input, draft.pipeline, now_ns),
         output_branch=draft.output_branch or "master",
         datum_tries=draft.datum_tries or 3,
         parallelism=draft.parallelism or 1,
@@ -68,7 +70,7 @@ def input_with_defaults(node: Input, pipeline: PipelineKey, *, now_ns: int) -> I
 
     :raises InvalidError: See :func:`complete`.
     """
-    completed = sort_inputs(_map_leaves(node, lambda leaf: _with_defaults(leaf, pipeline, now_ns)))
+    completed = _input_with_defaults(node, pipeline, now_ns)
     check_input(completed)
     return completed
 
@@ -149,7 +151,12 @@ def _check_secret(secret: SecretMount) -> None:
         raise InvalidError(f"secret {secret.name!r} with env_var set must also set key")
 
 
-def _with_defaults(leaf: PfsInput | CronInput, pipeline: PipelineKey, now_ns: int) -> PfsInput | CronInput:
+def _input_with_defaults(node: Input, pipeline: PipelineKey, now_ns: int) -> Input:
+    triggers = itertools.count(1)
+    return sort_inputs(_map_leaves(node, lambda leaf: _with_defaults(leaf, pipeline, now_ns, triggers)))
+
+
+def _with_defaults(leaf: PfsInput | CronInput, pipeline: PipelineKey, now_ns: int, triggers: Iterator[int]) -> PfsInput | CronInput:
     project = leaf.project or pipeline.project
     if isinstance(leaf, CronInput):
         return msgspec.structs.replace(
@@ -159,7 +166,8 @@ def _with_defaults(leaf: PfsInput | CronInput, pipeline: PipelineKey, now_ns: in
         leaf,
         project=project,
         name=leaf.name or leaf.repo,
-        branch=leaf.branch or "master",
+        branch=leaf.branch or ("master" if leaf.trigger is None else f"{pipeline.name}-trigger-{next(triggers)}"),
+        trigger=None if leaf.trigger is None else dataclasses.replace(leaf.trigger, branch=leaf.trigger.branch or "master"),
         repo_type=leaf.repo_type or "user",
         glob=compile_glob(leaf.glob).pattern if leaf.glob else "",
     )

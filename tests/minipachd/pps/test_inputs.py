@@ -4,7 +4,7 @@ import time
 
 import pytest
 from grpc import RpcError, StatusCode
-from python_pachyderm.service import pps_proto
+from python_pachyderm.service import pfs_proto, pps_proto
 
 from tests.minipachd.pps.lab import JobState, Lab, counts, cross, pfs
 
@@ -188,3 +188,20 @@ def test_bad_specs_are_refused_in_pachyderms_words(lab: Lab, name: str, options:
     with pytest.raises(RpcError) as caught:
         lab.pipeline(name, **options)
     assert (caught.value.code(), text in caught.value.details()) == (code, True), caught.value.details()
+
+
+def test_an_input_with_a_trigger_runs_when_the_trigger_fires(lab: Lab) -> None:
+    lab.repo()
+    lab.pipeline("pairs", reads=pfs("in", "/*", trigger=pfs_proto.Trigger(commits=2)))
+    lab.newest("pairs")
+    branch = lab.client.inspect_branch("in", "pairs-trigger-1")
+    assert (branch.trigger.branch, branch.trigger.commits) == ("master", 2)
+
+    first = lab.put({"/a": "1"})
+    assert list(lab.client.inspect_job(first)) == []
+    lab.put({"/b": "2"})
+
+    job = lab.newest("pairs")
+    assert (job.state, counts(job)) == (JobState.JOB_SUCCESS, {"processed": 2, "total": 2})
+    (info,) = lab.client.inspect_pipeline("pairs", details=True)
+    assert (info.details.input.pfs.branch, info.details.input.pfs.trigger.commits) == ("pairs-trigger-1", 2)
