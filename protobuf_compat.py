@@ -1,10 +1,10 @@
 """Make python-pachyderm 7.6.0 importable beside protobuf 4 and later.
 
 Its generated ``*_pb2.py`` modules were made by a protoc older than 3.19: they call constructors of descriptors that protobuf refuses
-since version 4 ("Descriptors cannot be created directly"). Everything that they say is also in one literal of their source, the serialized
-``FileDescriptorProto``. :func:`install` puts a finder in front of ``sys.meta_path`` that, for those modules alone, runs their imports, hands
-that literal to the default descriptor pool and has ``google.protobuf.internal.builder`` build the messages, as current generated code does.
-The fast upb runtime stays in use for every protobuf user of the process.
+since version 4 ("Descriptors cannot be created directly"). Everything that they say also stands in one literal of their source, the
+serialized ``FileDescriptorProto``. :func:`install` puts a finder in front of ``sys.meta_path`` that, for those modules alone, runs their
+imports, hands that literal to the default descriptor pool and has ``google.protobuf.internal.builder`` build the messages, as current
+generated code does. The fast upb runtime stays in use for every protobuf user of the process.
 
 Call :func:`install` before the first ``import python_pachyderm``; it is idempotent.
 """
@@ -35,7 +35,9 @@ def install() -> None:
 class _Finder(importlib.abc.MetaPathFinder):
     """Finds ``python_pachyderm.proto.**.*_pb2`` and leaves all else to the finders behind it."""
 
-    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> importlib.machinery.ModuleSpec | None:
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
         if not (fullname.startswith(_PREFIX) and fullname.endswith(_SUFFIX)):
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
