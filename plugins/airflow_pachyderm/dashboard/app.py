@@ -54,7 +54,7 @@ def _invalid_request(_request: Request, exc: Exception) -> JSONResponse:
 def _http_error(_request: Request, exc: Exception) -> JSONResponse:
     if not isinstance(exc, HTTPException):
         raise exc
-    way_out = {401: "Log in to Airflow, then open this page again.", 404: "Start again from one of the views."}.get(exc.status_code, "")
+    way_out = {401: "Log in to Airflow: reload the browser's tab.", 404: "Start again from one of the views."}.get(exc.status_code, "")
     kind = {401: "anonymous", 403: "forbidden", 404: "not-found"}.get(exc.status_code, "refused")
     response = _answer(Problem(exc.status_code, kind, str(exc.detail), way_out))
     response.headers.update(exc.headers or {})

@@ -106,6 +106,8 @@ def read_diff(gateway: Gateway, repo: str, *, commit_id: str, limit: int, after:
     :param after: ``next`` of the page before. The server has no pages here: what was shown is passed over.
     """
     commit = read_commit(gateway, repo, commit_id)
+    if commit.parent is None or _is_empty(gateway, repo, commit.parent):
+        return _all_added(gateway, repo, commit, limit=limit, after=after)
     request = pfs_pb2.DiffFileRequest(new_file=gateway.file(repo, commit.id, "/"))
     stream = gateway.stream(gateway.pfs.DiffFile, request, action=f"diff {repo}@{commit_id}", timeout=DIFF_TIMEOUT_SECONDS)
     changes: list[models.Change] = []
@@ -117,6 +119,32 @@ def read_diff(gateway: Gateway, repo: str, *, commit_id: str, limit: int, after:
         if len(changes) > limit:
             break
     stream.cancel()
+    return models.Diff(commit=commit, items=changes[:limit], next=changes[limit - 1].path if len(changes) > limit else None)
+
+
+def _is_empty(gateway: Gateway, repo: str, commit_id: str) -> bool:
+    request = pfs_pb2.ListFileRequest(file=gateway.file(repo, commit_id, "/"), number=1)
+    return not gateway.stream(gateway.pfs.ListFile, request, action=f"look into {repo}@{commit_id}").first(1)
+
+
+def _all_added(gateway: Gateway, repo: str, commit: models.Commit, *, limit: int, after: str | None) -> models.Diff:
+    """The difference to nothing, which the server gives in pages: the first commit is often the largest."""
+    request = pfs_pb2.WalkFileRequest(file=gateway.file(repo, commit.id, "/"), number=2 * limit + 2)
+    changes: list[models.Change] = []
+    marker = after
+    while len(changes) <= limit:
+        if marker:
+            request.paginationMarker.CopyFrom(gateway.file(repo, commit.id, marker))
+        found = gateway.stream(gateway.pfs.WalkFile, request, action=f"walk {repo}@{commit.id}").first(request.number)
+        entries = [convert.entry(info) for info in found]
+        changes += [
+            models.Change(path=entry.path, change="added", old_size_bytes=None, new_size_bytes=entry.size_bytes)
+            for entry in entries
+            if not entry.is_dir
+        ]
+        if len(found) < request.number:
+            break
+        marker = found[-1].file.path  # perhaps a directory's
     return models.Diff(commit=commit, items=changes[:limit], next=changes[limit - 1].path if len(changes) > limit else None)
 
 

@@ -195,3 +195,20 @@ def test_what_is_not_there_is_404(client: TestClient, hostile: str, route: str) 
 
     assert (answer.status_code, answer.json()["kind"]) == (404, "not-found")
     assert answer.json()["way_out"]
+
+
+def test_a_first_commit_is_all_additions_in_pages(client: TestClient, pachyderm: Pachyderm) -> None:
+    names = [f"/{folder:02}/{number}.txt" for folder in range(70) for number in range(2)] + ["/deep/1/2/3/4/5/6/7/8/9/a/b/c/d/e/f.txt"]
+    first = pachyderm.commit("beginning", dict.fromkeys(names, b"x"))
+
+    shown: list[str] = []
+    after: dict[str, str] = {}
+    while True:
+        page = client.get("api/repos/beginning/diff", params={"commit": first, "limit": 5, **after}).json()
+        shown += [item["path"] for item in page["items"]]
+        if page["next"] is None:
+            break
+        after = {"after": page["next"]}
+
+    assert shown == names
+    assert {item["change"] for item in page["items"]} == {"added"}

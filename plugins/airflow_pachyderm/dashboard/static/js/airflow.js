@@ -1,6 +1,7 @@
 // The page's place in Airflow's UI, which shows it in a frame: its theme, its address, and links to Airflow's own pages.
 
-const framed = window.parent !== window;
+/** Whether Airflow's UI is around this page. */
+export const framed = window.parent !== window;
 
 /** Where Airflow's UI is: the folder above this page. */
 const base = new URL("..", document.baseURI).pathname;

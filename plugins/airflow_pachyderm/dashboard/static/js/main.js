@@ -1,6 +1,6 @@
 // The frame of the page: which view is shown, and what is said when something is wrong.
 
-import { followTheme, mirrorAddress } from "./airflow.js";
+import { followTheme, framed, mirrorAddress } from "./airflow.js";
 import { h, show } from "./dom.js";
 import { Live } from "./live.js";
 import { loading, problemBox } from "./parts.js";
@@ -17,7 +17,8 @@ let parts = [];
 
 /** Tell above the view what is wrong; what was loaded before stays to be read. */
 function tell(problem, again) {
-  const login = problem.kind === "anonymous" && h("a", { href: "../auth/login", class: "button" }, "Log in");
+  // In a frame the login page would nest Airflow in itself.
+  const login = problem.kind === "anonymous" && !framed && h("a", { href: "../auth/login", class: "button" }, "Log in");
   notice.replaceChildren(
     h(
       "div",
