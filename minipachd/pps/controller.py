@@ -149,6 +149,7 @@ class Controller:
             job = dataclasses.replace(job, state=JobState.STARTING)
             with self._pfs.transaction() as txn:
                 jobs.update(txn, job)
+            self._pool_for(pipeline).warm_up()
         if inputs.unfinished:
             return False
         if inputs.failed:

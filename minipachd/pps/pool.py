@@ -1,17 +1,21 @@
 """The workers of one pipeline version: threads that wait for the pipeline's next job and keep their processes in between."""
 
+import logging
 import threading
 from collections.abc import Callable
 
+from minipachd.errors import MinipachdError
 from minipachd.pps.logs import InputFile
 from minipachd.pps.records import Pipeline
 from minipachd.pps.run import JobRun
 from minipachd.pps.spec import JobKey
 from minipachd.pps.worker import Services, Worker, WorkerStatus
 
+log = logging.getLogger(__name__)
+
 
 class WorkerPool:
-    """At most ``parallelism`` workers, each made when there is a datum for it.
+    """At most ``parallelism`` workers, each made when there is a datum for it, or before.
 
     :meth:`start` to :meth:`close` belong to the pipeline's controller; the rest may be called from any thread.
     """
@@ -40,13 +44,14 @@ class WorkerPool:
         with self._condition:
             self._run = run
             self._generation += 1
-            while len(self._workers) < min(self.pipeline.spec.parallelism, datums):
-                worker = Worker(self.pipeline, len(self._workers), self._services)
-                thread = threading.Thread(target=self._work, args=(worker,), name=f"worker {worker.name}", daemon=True)
-                self._workers.append(worker)
-                self._threads.append(thread)
-                thread.start()
+            self._grow(min(self.pipeline.spec.parallelism, datums), warm_up=False)
             self._condition.notify_all()
+
+    def warm_up(self) -> None:
+        """Start the programs of a batching pipeline before there is a datum, so that they load meanwhile what they need."""
+        if self.pipeline.spec.transform.datum_batching:
+            with self._condition:
+                self._grow(self.pipeline.spec.parallelism, warm_up=True)
 
     def poke(self) -> None:
         """Make every worker look whether its job is still wanted."""
@@ -70,9 +75,22 @@ class WorkerPool:
             thread.join()
         self._workers, self._threads = [], []
 
-    def _work(self, worker: Worker) -> None:
+    def _grow(self, size: int, *, warm_up: bool) -> None:
+        while len(self._workers) < size:
+            worker = Worker(self.pipeline, len(self._workers), self._services)
+            thread = threading.Thread(target=self._work, args=(worker, warm_up), name=f"worker {worker.name}", daemon=True)
+            self._workers.append(worker)
+            self._threads.append(thread)
+            thread.start()
+
+    def _work(self, worker: Worker, warm_up: bool) -> None:
         seen = 0
         try:
+            if warm_up:
+                try:
+                    worker.warm_up()
+                except (MinipachdError, OSError) as exc:  # the first datum meets the same trouble, and has a place to say so
+                    log.info("worker %s: cannot start its program ahead of its first datum: %s", worker.name, exc)
             while True:
                 with self._condition:
                     while self._generation == seen and not self._closing:

@@ -95,6 +95,14 @@ class Worker:
         self._restart = False
         self._listings: OrderedDict[tuple[bytes, str], tuple[FileEntry, ...]] = OrderedDict()
 
+    def warm_up(self) -> None:
+        """Start the program of a batching pipeline; what it prints is read when its first datum comes.
+
+        :raises MinipachdError: It cannot be started. Nothing is lost: the first datum tries again.
+        """
+        sandbox, _ = self._ready()
+        self._start_program(sandbox)
+
     def work(self, run: JobRun) -> None:
         """Run datums of a job until it has no more for us."""
         while (task := run.take()) is not None:
@@ -200,11 +208,7 @@ class Worker:
         if sandbox.running and self._call is not None and sandbox.wait(deadline=0) is Wake.EXITED:
             self._log.worker(f"the program ended between two datums ({_ended(sandbox.exit_status)}); starting it again")
         if not sandbox.running:
-            self._gate.close()
-            self._call = None
-            self._gate.open()
-            env, stdin = self._env, _stdin(self._transform.stdin)
-            sandbox.start(self._transform.cmd, env=env, cwd=self._cwd(sandbox), stdin=stdin, user=self._owner)
+            self._start_program(sandbox)
         began = time.monotonic()
         while self._call is None or self._call.answer.cancelled():
             wake = self._wait(run, sandbox, deadline=time.monotonic() + _PATIENCE_SECONDS, may_time_out=True)
@@ -213,6 +217,13 @@ class Worker:
             if wake is Wake.TIMED_OUT:
                 self._log.worker(f"the program has not asked for a datum in {time.monotonic() - began:.0f} s: it must call NextDatum")
                 self._log.flush()
+
+    def _start_program(self, sandbox: Sandbox) -> None:
+        self._gate.close()
+        self._call = None
+        self._gate.open()
+        stdin = _stdin(self._transform.stdin)
+        sandbox.start(self._transform.cmd, env=self._env, cwd=self._cwd(sandbox), stdin=stdin, user=self._owner)
 
     def _run_batched(self, run: JobRun, sandbox: Sandbox, env: dict[str, str]) -> None:
         call, self._call = self._call, None

@@ -140,3 +140,13 @@ def test_the_program_finds_the_services_port_in_its_environment_only(lab: Lab, t
     with grpc.insecure_channel(lab.engine.address) as channel, pytest.raises(grpc.RpcError) as caught:
         worker_pb2_grpc.WorkerStub(channel).NextDatum(worker_pb2.NextDatumRequest())
     assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_the_program_starts_with_the_pipeline_and_not_with_its_first_datum(lab: Lab, tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    os.mkfifo(started)
+    lab.repo()
+
+    lab.batch_pipeline("copy", COPY, starts=started)
+
+    assert started.read_text() == "x"  # opening it waits for the program; nothing has been put
