@@ -5,6 +5,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from airflow_pachyderm.dashboard.links import URL_ROUTE
 from laptop import model as models
 from laptop.demo import bootstrap, check_folder, push, stack_environment
 from laptop.errors import ModelError
@@ -37,7 +38,7 @@ def demo(layout: Layout, *, model: Path | None, images: Path | None) -> None:
         bootstrap(airflow)
         summary = push(airflow, layout, inputs.images)
     _say(f"\n{render(summary)}\n\nresults: {layout.results / 'summary.json'}\nplot:    {layout.results / summary['plot']}")
-    _say(f"images:  {layout.results / 'annotated'}\n\nto see it in the browser: make up")
+    _say(f"images:  {layout.results / 'annotated'}\n\nto see it in the browser: make up, then the dashboard that it names")
 
 
 def up(layout: Layout, *, model: Path | None, images: Path | None) -> None:
@@ -53,6 +54,7 @@ def up(layout: Layout, *, model: Path | None, images: Path | None) -> None:
         stack.stop()
         raise
     _say(f"\nAirflow:    {stack.airflow.url}  user admin, password {stack.airflow.password}")
+    _say(f"dashboard:  {stack.airflow.url}/plugin/{URL_ROUTE}/")
     _say(f"minipachd:  {stack.pachd_address}  (PACHD_ADDRESS for any Pachyderm client)")
     _say(f"push:       trigger push_images there; Folder may be {inputs.images}")
     _say("stop:       make down")
