@@ -70,6 +70,7 @@ def airflow_login() -> Iterator[Callable[[str | None], str]]:
     from airflow.models.base import Base
 
     with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")  # as the API server's own entry point does
         environment.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "of-tests-" * 8)
         settings.initialize()
         import_all_models()

@@ -6,6 +6,8 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from tests.airflow_pachyderm.dashboard.conftest import Engine
+
 ROUTES = (
     "",
     "index.html",
@@ -114,3 +116,18 @@ def test_the_page_and_its_files(client: TestClient) -> None:
 )
 def test_only_the_pages_own_files_are_served(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 404
+
+
+def test_a_connection_of_airflows_database_serves_too(
+    app: FastAPI, engine: Engine, airflow_login: Callable[[str | None], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.models import Connection
+    from airflow.utils.session import create_session
+
+    host, _, port = engine.address.rpartition(":")
+    with create_session() as session:
+        session.add(Connection(conn_id="stored", conn_type="pachyderm", host=host, port=int(port)))
+    monkeypatch.setenv("AIRFLOW__PACHYDERM__DASHBOARD_CONN_ID", "stored")
+    client = TestClient(app, base_url="http://testserver/pachyderm/", cookies={"_token": airflow_login("VIEWER")})
+
+    assert client.get("api/repos").status_code == 200
