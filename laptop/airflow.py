@@ -106,6 +106,14 @@ class Airflow:
             (answer.json().get(key) or {}).get("status") == "healthy" for key in _HEALTH_KEYS
         )
 
+    def is_ours(self) -> bool:
+        """Whether the server on our port knows our password: another Airflow may have taken the port while ours was starting."""
+        try:
+            answer = self._http.post("/auth/token", json={"username": "admin", "password": self._password})
+        except httpx.HTTPError:
+            return False
+        return answer.is_success
+
     def login(self) -> None:
         """Get a token; the calls below need it."""
         token = self._call("POST", "/auth/token", {"username": "admin", "password": self._password})["access_token"]

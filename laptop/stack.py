@@ -97,7 +97,7 @@ class Stack:
         """
         deadline = time.monotonic() + AIRFLOW_START_SECONDS
         with Airflow(self.airflow) as client:
-            while not client.healthy():
+            while not (client.healthy() and client.is_ours()):
                 for name in COMPONENTS:
                     if not self.processes[name].alive:
                         self._give_up(f"Airflow's {name} ended", self.processes[name])
