@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 
 from airflow_pachyderm.dashboard.errors import Problem, problem_of
 from airflow_pachyderm.dashboard.routes import files, jobs, page, pipelines, repos, threats
-from airflow_pachyderm.dashboard.security import SecurityHeaders, require_reader
+from airflow_pachyderm.dashboard.security import STRICT_HEADERS, SecurityHeaders, require_reader
 from airflow_pachyderm.exceptions import PachydermError, PachydermUnavailableError
 
 log = logging.getLogger(__name__)
@@ -63,4 +63,6 @@ def _http_error(_request: Request, exc: Exception) -> JSONResponse:
 
 def _bug(request: Request, exc: Exception) -> JSONResponse:
     log.error("%s %s failed", request.method, request.url.path, exc_info=exc)
-    return _answer(Problem(500, "bug", "The page failed", "The log of Airflow's API server says why; please report it.", retry=True))
+    answer = _answer(Problem(500, "bug", "The page failed", "The log of Airflow's API server says why; please report it.", retry=True))
+    answer.headers.update(STRICT_HEADERS)  # Starlette gives this answer outside of all middleware
+    return answer

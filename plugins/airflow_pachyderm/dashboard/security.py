@@ -16,7 +16,7 @@ PAGE_POLICY: Final = (
 # Files of a repo, opened by themselves: an origin of their own, and nothing runs or loads.
 CONTENT_POLICY: Final = "default-src 'none'; sandbox; frame-ancestors 'none'"
 
-_HEADERS: Final = {
+STRICT_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -46,7 +46,7 @@ class SecurityHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
+                for name, value in STRICT_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 

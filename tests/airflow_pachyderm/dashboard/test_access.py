@@ -98,6 +98,22 @@ def test_errors_without_a_login_are_strict_too(anonymous: TestClient) -> None:
     assert "default-src 'none'" in headers["Content-Security-Policy"]
 
 
+def test_a_bug_shows_no_detail_and_is_strict_too(airflow_login: Callable[[str | None], str]) -> None:
+    from airflow_pachyderm.dashboard.app import create_app
+
+    def fail() -> None:
+        raise RuntimeError("a detail")
+
+    app = create_app()
+    app.add_api_route("/fail", fail)
+    app.router.routes.insert(0, app.router.routes.pop())  # before the page, which takes every other path
+    answer = TestClient(app, raise_server_exceptions=False, cookies={"_token": airflow_login("VIEWER")}).get("/fail")
+
+    assert (answer.status_code, answer.json()["kind"]) == (500, "bug")
+    assert "a detail" not in answer.text
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+
+
 def test_the_page_and_its_files(client: TestClient) -> None:
     page = client.get("")
     script = client.get("js/main.js")

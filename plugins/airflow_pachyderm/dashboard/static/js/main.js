@@ -3,7 +3,7 @@
 import { followTheme, framed, mirrorAddress } from "./airflow.js";
 import { h, show } from "./dom.js";
 import { Live } from "./live.js";
-import { loading, problemBox } from "./parts.js";
+import { age, loading, problemBox } from "./parts.js";
 import * as jobs from "./views/jobs.js";
 import * as pipelines from "./views/pipelines.js";
 import * as repos from "./views/repos.js";
@@ -99,6 +99,8 @@ document.addEventListener("click", (event) => {
   go(anchor.getAttribute("href"));
 });
 window.addEventListener("popstate", () => render({ focus: true }));
+
+setInterval(() => !document.hidden && age(main), 5000);
 
 followTheme();
 render({ focus: false });

@@ -38,7 +38,12 @@ export function problemBox(problem, again) {
   );
 }
 
-export const when = (seconds) => h("time", { title: format.time(seconds), datetime: iso(seconds) }, format.ago(seconds));
+export const when = (seconds) => h("time", { title: format.time(seconds), datetime: iso(seconds), "data-since": seconds }, format.ago(seconds));
+
+/** Let the times that are said as "3 min ago" grow older. */
+export function age(root) {
+  for (const element of root.querySelectorAll("time[data-since]")) element.textContent = format.ago(Number(element.dataset.since));
+}
 
 export const iso = (seconds) => (seconds === null || seconds === undefined ? null : new Date(seconds * 1000).toISOString());
 
