@@ -11,16 +11,25 @@ from dags.provisioning.stack import Stack
 from dags.provisioning.steps import STEPS, Request
 
 
-def call(step: str, stack: Mapping[str, Any], *, run: str, progress: dict[str, str], options: Mapping[str, Any]) -> Outcome:
+def call(
+    step: str,
+    stack: Mapping[str, Any],
+    *,
+    run: str,
+    progress: dict[str, str],
+    options: Mapping[str, Any],
+    clients: Clients | None = None,
+) -> Outcome:
     """Call a step once.
 
     :param step: Its name in :data:`dags.provisioning.steps.STEPS`.
     :param stack: :meth:`dags.provisioning.stack.Stack.to_dict`.
     :param options: Further fields of :class:`dags.provisioning.steps.Request`.
+    :param clients: Of an earlier call for the same stack, which saves logging in again.
     :raises ProvisionError: Only a :class:`TransientError` is worth another call.
     """
     parsed = Stack.from_dict(stack)
-    request = Request(clients=Clients(parsed), stack=parsed, run=run, progress=progress, **options)
+    request = Request(clients=clients or Clients(parsed), stack=parsed, run=run, progress=progress, **options)
     try:
         return STEPS[step](request)
     except PachydermUnavailableError as exc:

@@ -3,13 +3,16 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
 from dags.provisioning.errors import ProvisionError, TransientError
 from dags.provisioning.outcome import Done, Outcome
+
+if TYPE_CHECKING:
+    from dags.provisioning.clients import Clients
 
 
 class StepTrigger(BaseTrigger):
@@ -42,6 +45,7 @@ class StepTrigger(BaseTrigger):
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's triggers are not typed
         self.step, self.stack, self.run_label, self.progress, self.options = step, stack, run, progress, options
         self.deadline, self.poll_interval, self.undo = deadline, poll_interval, undo
+        self._clients: Clients | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """What the triggerer needs to make this trigger again."""
@@ -95,13 +99,17 @@ class StepTrigger(BaseTrigger):
             await asyncio.sleep(self.poll_interval)
 
     async def _call(self, step: str, *, progress: dict[str, str], options: dict[str, Any]) -> Outcome:
-        return await sync_to_async(_call_step, thread_sensitive=False)(
-            step, self.stack, run=self.run_label, progress=progress, options=options
-        )
+        return await sync_to_async(self._call_in_thread, thread_sensitive=False)(step, progress=progress, options=options)
 
+    def _call_in_thread(self, step: str, *, progress: dict[str, str], options: dict[str, Any]) -> Outcome:
+        # Imported in the thread: Google's and Kubernetes' clients take seconds, for which the triggerer's event loop must not stand still.
+        from dags.provisioning.clients import Clients
+        from dags.provisioning.runner import call
+        from dags.provisioning.stack import Stack
 
-def _call_step(step: str, stack: dict[str, Any], *, run: str, progress: dict[str, str], options: dict[str, Any]) -> Outcome:
-    # Imported in the thread: Google's and Kubernetes' clients take seconds, for which the triggerer's event loop must not stand still.
-    from dags.provisioning.runner import call
-
-    return call(step, stack, run=run, progress=progress, options=options)
+        self._clients = self._clients or Clients(Stack.from_dict(self.stack))
+        try:
+            return call(step, self.stack, run=self.run_label, progress=progress, options=options, clients=self._clients)
+        except TransientError:
+            self._clients = None  # log in anew: what they remember may be the reason
+            raise

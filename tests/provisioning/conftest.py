@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dags.provisioning.clients import Clients
 from dags.provisioning.outcome import Change, Done, Outcome
 from dags.provisioning.runner import call
 from dags.provisioning.stack import Stack, run_label
@@ -97,16 +98,25 @@ def existing_stack(run: str = RUN, **changes: Any) -> Stack:
     return Stack.from_params(existing_params(**changes), run_id=run)
 
 
-def once(step: str, wanted: Stack, *, run: str = RUN, progress: dict[str, str] | None = None, **options: Any) -> Outcome:
+def once(
+    step: str,
+    wanted: Stack,
+    *,
+    run: str = RUN,
+    progress: dict[str, str] | None = None,
+    clients: Clients | None = None,
+    **options: Any,
+) -> Outcome:
     """One call of a step, as the operator and the trigger make it."""
-    return call(step, wanted.to_dict(), run=run_label(run), progress=progress or {}, options=options)
+    return call(step, wanted.to_dict(), run=run_label(run), progress=progress or {}, options=options, clients=clients)
 
 
 def finish(step: str, wanted: Stack, *, run: str = RUN, limit: int = 40, **options: Any) -> Done:
     """Call a step until it is done, as the trigger does."""
     progress: dict[str, str] = {}
+    clients = Clients(wanted)
     for _ in range(limit):
-        outcome = once(step, wanted, run=run, progress=progress, **options)
+        outcome = once(step, wanted, run=run, progress=progress, clients=clients, **options)
         if isinstance(outcome, Done):
             return outcome
         progress = outcome.progress
