@@ -10,6 +10,7 @@ from airflow_pachyderm.outcome import CommitSetOutcome, WaitEnd
 
 DEFAULT_WAIT_TIMEOUT: Final = 6 * 3600.0
 DEFAULT_POLL_INTERVAL: Final = 2.0
+DEFAULT_DEFER_AFTER: Final = 5.0
 # Airflow's own limit comes after the trigger's, whose event says which jobs still run.
 TRIGGER_GRACE: Final = timedelta(minutes=2)
 

@@ -74,8 +74,8 @@ def pipeline(hook: PachydermHook, repo: str, *, stdin: str = "cp $PFS_ROOT/*/* $
 
 @DONE
 def test_push_waits_for_the_jobs_and_sums_them_up(hook: PachydermHook, repo: str, files: list[str], deferrable: bool) -> None:
-    name = pipeline(hook, repo)
-    task = Task(PachydermPushOperator(task_id="push", repo=repo, files=files, deferrable=deferrable, poll_interval=0.1))
+    name = pipeline(hook, repo, stdin="sleep 0.3; cp $PFS_ROOT/*/* $PFS_ROOT/out/")
+    task = Task(PachydermPushOperator(task_id="push", repo=repo, files=files, deferrable=deferrable, defer_after=0, poll_interval=0.1))
 
     result = task.run()
 
@@ -86,6 +86,15 @@ def test_push_waits_for_the_jobs_and_sums_them_up(hook: PachydermHook, repo: str
     assert result["commit"] == task.ti.xcoms["commit"] == hook.pfs.head(repo).commit_set
     assert result["commit"] in task.ti.xcoms["_link_PachydermCommitLink"]
     assert len(task.triggers) == deferrable
+
+
+def test_jobs_that_end_at_once_are_waited_for_in_the_worker(hook: PachydermHook, repo: str, files: list[str]) -> None:
+    pipeline(hook, repo)
+    task = Task(PachydermPushOperator(task_id="push", repo=repo, files=files))
+
+    task.run()
+
+    assert not task.triggers
 
 
 def test_push_creates_the_repo_and_is_done_at_once_where_nothing_reads_it(hook: PachydermHook, repo: str, files: list[str]) -> None:
@@ -131,7 +140,7 @@ def test_two_runs_with_one_batch_key_are_one_push(hook: PachydermHook, repo: str
 @DONE
 def test_a_failed_job_fails_the_task_with_all_a_person_needs(hook: PachydermHook, repo: str, files: list[str], deferrable: bool) -> None:
     name = pipeline(hook, repo, stdin="echo looking at $PFS_ROOT/in/*; test ! -e $PFS_ROOT/in/b.txt", datum_tries=1)
-    task = Task(PachydermPushOperator(task_id="push", repo=repo, files=files, deferrable=deferrable, poll_interval=0.1))
+    task = Task(PachydermPushOperator(task_id="push", repo=repo, files=files, deferrable=deferrable, defer_after=0, poll_interval=0.1))
 
     with pytest.raises(PachydermJobError) as caught:
         task.run()
@@ -161,7 +170,9 @@ def test_a_retry_after_a_failed_job_pushes_again(hook: PachydermHook, repo: str,
 def test_jobs_that_take_too_long_are_named_and_go_on(hook: PachydermHook, repo: str, files: list[str], deferrable: bool) -> None:
     name = pipeline(hook, repo, stdin="sleep 2")
     task = Task(
-        PachydermPushOperator(task_id="push", repo=repo, files=files[:1], deferrable=deferrable, poll_interval=0.1, wait_timeout=0.3)
+        PachydermPushOperator(
+            task_id="push", repo=repo, files=files[:1], deferrable=deferrable, defer_after=0, poll_interval=0.1, wait_timeout=0.3
+        )
     )
 
     with pytest.raises(PachydermTimeoutError, match=f"still run after 0 s: {name}: running"):
@@ -172,7 +183,7 @@ def test_jobs_that_take_too_long_are_named_and_go_on(hook: PachydermHook, repo: 
 
 def test_killing_a_deferred_push_stops_its_jobs(hook: PachydermHook, repo: str, files: list[str]) -> None:
     pipeline(hook, repo, stdin="sleep 60")
-    task = Task(PachydermPushOperator(task_id="push", repo=repo, files=files, poll_interval=0.1, wait_timeout=0.5))
+    task = Task(PachydermPushOperator(task_id="push", repo=repo, files=files, defer_after=0, poll_interval=0.1, wait_timeout=0.5))
     with pytest.raises(PachydermTimeoutError):
         task.run()
     (job,) = hook.pps.inspect_job_set(task.ti.xcoms["commit"])
@@ -385,7 +396,7 @@ def test_wait_for_a_commit_that_somebody_else_made(engine: Engine, hook: Pachyde
     commit = engine.client.start_commit(repo, "master")
     engine.client.put_file_bytes(commit, "/a", b"a")
     engine.client.finish_commit(commit)
-    wait = PachydermWaitForCommitOperator(task_id="wait", commit_set=commit.id, deferrable=deferrable, poll_interval=0.1)
+    wait = PachydermWaitForCommitOperator(task_id="wait", commit_set=commit.id, deferrable=deferrable, defer_after=0, poll_interval=0.1)
 
     assert Task(wait).run()[name]["state"] == "success"
 

@@ -11,9 +11,9 @@ from airflow.sdk import BaseOperator
 
 from airflow_pachyderm.connection import DEFAULT_CONN_ID
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
-from airflow_pachyderm.outcome import CommitSetOutcome
+from airflow_pachyderm.outcome import CommitSetOutcome, WaitEnd
 from airflow_pachyderm.triggers.commit_set import STOP_REASON, CommitSetTrigger
-from airflow_pachyderm.waiting import DEFAULT_POLL_INTERVAL, DEFAULT_WAIT_TIMEOUT, TRIGGER_GRACE, settle
+from airflow_pachyderm.waiting import DEFAULT_DEFER_AFTER, DEFAULT_POLL_INTERVAL, DEFAULT_WAIT_TIMEOUT, TRIGGER_GRACE, settle
 
 
 class PachydermOperator(BaseOperator):
@@ -41,6 +41,8 @@ class PachydermWaitingOperator(PachydermOperator):
     :param wait_timeout: Seconds that the jobs may take.
     :param poll_interval: Seconds between two looks at the jobs.
     :param deferrable: Wait in the triggerer; the worker slot is free meanwhile.
+    :param defer_after: Seconds to wait in the worker first. Short jobs then cost no second start of the task; and Airflow repeats a task
+        whose trigger fires before its scheduler has noticed the deferral.
     """
 
     def __init__(
@@ -49,9 +51,11 @@ class PachydermWaitingOperator(PachydermOperator):
         wait_timeout: float = DEFAULT_WAIT_TIMEOUT,
         poll_interval: float = DEFAULT_POLL_INTERVAL,
         deferrable: bool = True,
+        defer_after: float = DEFAULT_DEFER_AFTER,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.defer_after = defer_after
         self.wait_timeout = wait_timeout
         self.poll_interval = poll_interval
         self.deferrable = deferrable
@@ -68,7 +72,10 @@ class PachydermWaitingOperator(PachydermOperator):
         self.log.info(
             "Commit set %s has %d jobs: %s", commit_set, len(jobs), ", ".join(job.pipeline for job in jobs) or "no pipeline reads it"
         )
-        if self.deferrable and jobs:
+        self._waiting_for = commit_set if stop_on_kill else None
+        first_deadline = min(deadline, time.time() + self.defer_after) if self.deferrable else deadline
+        outcome = self._watch(commit_set, deadline=first_deadline)
+        if outcome.end is WaitEnd.TIMEOUT and first_deadline < deadline:
             self.defer(
                 trigger=CommitSetTrigger(
                     pachyderm_conn_id=self.pachyderm_conn_id,
@@ -80,13 +87,14 @@ class PachydermWaitingOperator(PachydermOperator):
                 method_name="execute_complete",
                 timeout=timedelta(seconds=self.wait_timeout) + TRIGGER_GRACE,
             )
+        return self.settle(outcome)
+
+    def _watch(self, commit_set: str, *, deadline: float) -> CommitSetOutcome:
         from airflow_pachyderm.client.watch import watch_commit_set
 
-        self._waiting_for = commit_set if stop_on_kill else None
-        outcome = asyncio.run(
+        return asyncio.run(
             watch_commit_set(self.hook.connection, commit_set, deadline=deadline, poll_interval=self.poll_interval, log=self.log)
         )
-        return self.settle(outcome)
 
     def settle(self, outcome: CommitSetOutcome) -> CommitSetOutcome:
         """Turn the end of a wait into this task's: see :func:`airflow_pachyderm.waiting.settle`."""
