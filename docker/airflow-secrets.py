@@ -8,12 +8,15 @@ import sys
 from pathlib import Path
 
 
-def keep(path: Path, value: str) -> str:
-    """Write ``value`` unless the file is there, and return what it holds. A killed run leaves no half file."""
+def keep(path: Path, value: str, *, mode: int = 0o444) -> str:
+    """Write ``value`` unless the file is there, and return what it holds. A killed run leaves no half file.
+
+    :param mode: Readable by all, since the database server runs as another user; only the containers that need them see the folder.
+    """
     if not path.exists():
         staged = path.with_suffix(".new")
         staged.write_text(value, encoding="utf-8")
-        staged.chmod(0o444)  # the database server reads its password as another user; only these containers see the folder
+        staged.chmod(mode)
         staged.replace(path)
     return path.read_text(encoding="utf-8")
 
@@ -24,7 +27,8 @@ def main(folder: Path) -> None:
     keep(folder / "jwt-secret", secrets.token_urlsafe(64))
     keep(folder / "api-secret-key", secrets.token_urlsafe(32))
     keep(folder / "fernet-key", base64.urlsafe_b64encode(os.urandom(32)).decode())
-    keep(folder / "passwords.json", json.dumps({"admin": secrets.token_urlsafe(16), "viewer": secrets.token_urlsafe(16)}))
+    logins = {"admin": secrets.token_urlsafe(16), "viewer": secrets.token_urlsafe(16)}
+    keep(folder / "passwords.json", json.dumps(logins), mode=0o600)  # Airflow opens it for writing
 
 
 main(Path(sys.argv[1]))

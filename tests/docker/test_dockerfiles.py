@@ -30,3 +30,20 @@ def test_the_pipeline_spec_names_the_image_and_the_command_that_the_dockerfile_m
     version = re.search(r"^ARG VERSION=(.*)$", text, re.MULTILINE)[1]
     assert spec["transform"]["image"] == f"tuskwatch/{stage}:{version}"
     assert spec["transform"]["cmd"] == json.loads(re.search(r"^CMD (.*)$", text, re.MULTILINE)[1])
+
+
+@pytest.mark.parametrize("image", ["airflow", "minipachd"])
+def test_an_image_installs_what_the_lock_pins(image):
+    locked = pins("requirements.txt")
+    wanted = pins(f"docker/{image}.txt")
+    assert wanted
+    differing = {name: versions for name, versions in wanted.items() if name in locked and not versions <= locked[name]}
+    assert not differing, "run docker/lock"
+
+
+def pins(path: str) -> dict[str, set[str]]:
+    """Versions by package; the lock has several where they differ by Python version."""
+    found: dict[str, set[str]] = {}
+    for name, version in re.findall(r"^([\w.-]+)(?:\[[\w,]+\])?==([^ ;\n]+)", (REPOSITORY / path).read_text(), re.MULTILINE):
+        found.setdefault(name, set()).add(version)
+    return found
