@@ -78,6 +78,7 @@ def measure(client: httpx.Client, *, rounds: int, files: int) -> list[Figure]:
     """The first answer, which opens the channel and fills caches, and the middle of those after it."""
     middle = f"/dev9_{files // 2:010}.jpg"
     pages: dict[str, Callable[[], httpx.Response]] = {
+        "the page itself": lambda: client.get("../"),  # its first answer waits for the imports
         f"first page of a repo of {files} files": lambda: client.get("repos/images/files", params={"limit": 100}),
         "a page from its middle": lambda: client.get("repos/images/files", params={"limit": 100, "after": middle}),
         f"newest of {files // 10} threats of {_DEVICES} devices": lambda: client.get("threats"),
@@ -87,7 +88,7 @@ def measure(client: httpx.Client, *, rounds: int, files: int) -> list[Figure]:
     figures = []
     for name, get in pages.items():
         times = [_milliseconds(get) for _ in range(rounds + 1)]
-        target = FIRST_PAGE_MS if name.startswith("first") else None
+        target = FIRST_PAGE_MS if name.startswith("first page") else None
         figures.append(Figure(f"dashboard: {name}, the very first time", times[0], "ms", target))
         figures.append(Figure(f"dashboard: {name}, median of {rounds}", statistics.median(times[1:]), "ms", target))
     return figures

@@ -3,6 +3,7 @@
 Airflow imports every plugin in each of its processes, so this module loads neither FastAPI nor gRPC; the first request does.
 """
 
+import asyncio
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -25,12 +26,15 @@ class LazyApp:
 
     async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
         if self._app is None:
-            with self._lock:
-                if self._app is None:
-                    from airflow_pachyderm.dashboard.app import create_app
-
-                    self._app = create_app()
+            await asyncio.to_thread(self._build)  # a second of imports, which must not hold up Airflow's event loop
         await self._app(scope, receive, send)
+
+    def _build(self) -> None:
+        with self._lock:
+            if self._app is None:
+                from airflow_pachyderm.dashboard.app import create_app
+
+                self._app = create_app()
 
 
 class PachydermDashboardPlugin(AirflowPlugin):
