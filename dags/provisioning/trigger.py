@@ -81,6 +81,8 @@ class StepTrigger(BaseTrigger):
     async def _wait(self) -> dict[str, str]:
         progress, message = self.progress, ""
         while True:
+            # First of all: the worker has just looked, and an event that comes before the task counts as deferred makes Airflow start it anew.
+            await asyncio.sleep(self.poll_interval)
             try:
                 outcome = await self._call(self.step, progress=progress, options=self.options)
             except TransientError as exc:
@@ -96,7 +98,6 @@ class StepTrigger(BaseTrigger):
                 message = now
             if time.time() >= self.deadline:
                 return {"end": "timeout", "message": message}
-            await asyncio.sleep(self.poll_interval)
 
     async def _call(self, step: str, *, progress: dict[str, str], options: dict[str, Any]) -> Outcome:
         return await sync_to_async(self._call_in_thread, thread_sensitive=False)(step, progress=progress, options=options)
