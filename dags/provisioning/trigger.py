@@ -81,7 +81,7 @@ class StepTrigger(BaseTrigger):
     async def _wait(self) -> dict[str, str]:
         progress, message = self.progress, ""
         while True:
-            # First of all: the worker has just looked, and an event that comes before the task counts as deferred makes Airflow start it anew.
+            # The worker has just looked; and an event that comes before the task counts as deferred makes Airflow start it anew.
             await asyncio.sleep(self.poll_interval)
             try:
                 outcome = await self._call(self.step, progress=progress, options=self.options)
