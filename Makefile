@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-done
 
-.PHONY: help setup lock demo up down test lint format model images clean
+.PHONY: help setup lock demo up down model images push-images test test-all lint format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -39,8 +39,15 @@ model: setup  ## download and check the COCO model
 images:  ## build the container images with Docker: tuskwatch/<name>:<version> (docker/build NAME builds one)
 	@docker/build
 
+push-images: setup  ## push the stage images and write specs that name them: REGISTRY=host/project/repo
+	@test -n '$(REGISTRY)' || { echo 'give REGISTRY, for example us-east1-docker.pkg.dev/PROJECT/tuskwatch' >&2; exit 1; }
+	$(BIN)/python -m dags.provisioning.push_images '$(REGISTRY)'
+
 test: setup  ## the default test suite
 	$(BIN)/python -m pytest
+
+test-all: setup  ## the slow tests too: long runs in real Airflow, compose, crashes by the hundred
+	$(BIN)/python -m pytest -m ''
 
 lint: setup  ## ruff (lint, format) and mypy --strict
 	$(BIN)/ruff check .
