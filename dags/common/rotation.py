@@ -1,5 +1,6 @@
 """Exchanging the model or the rules: checked before it is committed, and undone as easily."""
 
+import importlib.util
 import logging
 import re
 import tempfile
@@ -26,10 +27,13 @@ NEW_IMAGES: Final = "only new images"
 
 
 def check_model(path: Path) -> None:
-    """Load a frozen graph as object-detect will.
+    """Load a frozen graph as object-detect will; where TensorFlow is not installed, leave that to object-detect.
 
     :raises StageError: It is none, or lacks a tensor.
     """
+    if importlib.util.find_spec("tensorflow") is None:
+        log.warning("The model is not checked: TensorFlow is not installed here; object-detect fails its datums if it cannot load it")
+        return
     from stages.object_detect.detector import Detector
 
     Detector(path, threads=1).close()
@@ -59,14 +63,8 @@ def prepare(context: Any, config: settings.Settings, *, repo: str, path: str, ch
     params: Mapping[str, Any] = context["params"]
     hook = PachydermHook(settings.PACHYDERM_CONN_ID)
     roll_back = params["action"] == ROLL_BACK
-    content = _content_before(hook, repo, path) if roll_back else _content_of(str(params["source"] or "").strip(), repo)
-    with tempfile.TemporaryDirectory() as folder:
-        local = Path(folder, path.removeprefix("/"))
-        local.write_bytes(content)
-        try:
-            check(local)
-        except StageError as exc:
-            raise PachydermInvalidError(f"{'The earlier' if roll_back else params['source']} {repo} is not put: {exc}") from exc
+    content = _content_before(hook, repo, path) if roll_back else content_of(str(params["source"] or "").strip(), repo)
+    check_content(content, check, name=path.removeprefix("/"), what=f"{'The earlier' if roll_back else params['source']} {repo}")
     current = _head_content(hook, repo, path)
     if content == current:
         raise AirflowSkipException(f"Repo {repo} has this {path} already: nothing to do")
@@ -77,6 +75,23 @@ def prepare(context: Any, config: settings.Settings, *, repo: str, path: str, ch
     filesystem.pipe_file(there, content)
     log.info("Checked %s for %s: %d bytes (the one before: %s)", path, repo, len(content), "none" if current is None else len(current))
     return {path: staged}
+
+
+def check_content(content: bytes, check: Callable[[Path], None], *, name: str, what: str) -> None:
+    """Check a file before it is put.
+
+    :param check: :func:`check_model` or :func:`check_rules`.
+    :param name: Of the file in its repo.
+    :param what: How to call it in the error.
+    :raises PachydermInvalidError: It is not what it should be.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        local = Path(folder, name)
+        local.write_bytes(content)
+        try:
+            check(local)
+        except StageError as exc:
+            raise PachydermInvalidError(f"{what} is not put: {exc}") from exc
 
 
 def set_images_aside(context: Any) -> str | None:
@@ -99,7 +114,12 @@ def set_images_aside(context: Any) -> str | None:
     return branch
 
 
-def _content_of(source: str, repo: str) -> bytes:
+def content_of(source: str, repo: str) -> bytes:
+    """A file that somebody named for ``repo``.
+
+    :raises PachydermInvalidError: None is named.
+    :raises PachydermSourceError: It cannot be read.
+    """
     if not source:
         raise PachydermInvalidError(f"No file is given: fill in File with the path or URL of the new {repo}, or choose {ROLL_BACK!r}")
     filesystem, path = open_filesystem(source)

@@ -2,7 +2,8 @@
 
 from airflow_pachyderm.exceptions import PachydermSourceError
 from airflow_pachyderm.files import open_filesystem
-from dags.settings import PIPELINES, Settings
+from dags.common.rotation import check_content, check_rules, content_of
+from dags.settings import PIPELINES, RULES_PATH, RULES_REPO, Settings
 
 
 def bootstrap_sources(settings: Settings, *, model: str | None, rules: str | None) -> dict[str, str]:
@@ -11,6 +12,7 @@ def bootstrap_sources(settings: Settings, *, model: str | None, rules: str | Non
     :param model: From the form, instead of the setting.
     :param rules: Likewise.
     :raises PachydermSourceError: No model is named, or one of the files is not there.
+    :raises PachydermInvalidError: The rule file is not JSON, or has a key that threat-detect does not know.
     """
     model = model or settings.model
     if not model:
@@ -28,4 +30,6 @@ def bootstrap_sources(settings: Settings, *, model: str | None, rules: str | Non
             raise PachydermSourceError(
                 f"The {kind} should come from {url}, which is no file that this worker can read; correct the path", url=url
             )
+    rules_url = urls["rules"]
+    check_content(content_of(rules_url, RULES_REPO), check_rules, name=RULES_PATH.removeprefix("/"), what=f"The rule file {rules_url}")
     return urls

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_pachyderm.exceptions import PachydermSourceError
+from airflow_pachyderm.exceptions import PachydermInvalidError, PachydermSourceError
 from dags import settings
 from dags.common.sources import bootstrap_sources
 
@@ -40,6 +40,17 @@ def test_bootstrap_names_the_file_that_is_missing(tmp_path: Path) -> None:
 
     with pytest.raises(PachydermSourceError, match=r"The rules should come from .*/none\.json, which is no file"):
         bootstrap_sources(load(), model=str(tmp_path / "model.pb"), rules=str(tmp_path / "none.json"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("{", "JSON"), ('{"threat_classes": [1], "colour": "red"}', "colour")], ids=["no JSON", "unknown key"]
+)
+def test_bootstrap_refuses_bad_rules_before_it_touches_anything(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "model.pb").touch()
+    (tmp_path / "rule.json").write_text(text)
+
+    with pytest.raises(PachydermInvalidError, match=rf"rule file .*rule\.json is not put: .*{said}"):
+        bootstrap_sources(load(), model=str(tmp_path / "model.pb"), rules=str(tmp_path / "rule.json"))
 
 
 def test_parsing_asks_nobody_and_loads_nothing_heavy() -> None:
