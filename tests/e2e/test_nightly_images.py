@@ -21,7 +21,7 @@ from laptop.stack import new_stack, start_stack
 from tests.dags.quick_stages import write_images, write_stages
 from tests.e2e.harness import Site
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1200)]
 NIGHTLY = "nightly_images"
 DAYS = [f"2026-11-{day:02}" for day in range(1, 6)]
 
