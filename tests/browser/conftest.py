@@ -30,9 +30,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--screenshots", type=Path, help="folder for the README's pictures, such as docs/images")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium, or the one that Playwright installed."""
+    """Debian's Chromium, or the one that Playwright installed.
+
+    Gone after these tests: Playwright keeps an event loop running in this thread, in which no other test could run one of its own.
+    """
     with sync_playwright() as playwright:
         try:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
@@ -42,7 +45,7 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The stack after the demo: pipelines made and frames pushed by their DAGs. Without a browser none of it starts."""
     layout = Layout(tmp_path_factory.mktemp("stack"))
@@ -61,7 +64,7 @@ def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         stack.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def pachyderm(site: Site) -> Iterator[Pachyderm]:
     """Makes what the demo does not."""
     server = Server(connection_of(site.stack))
@@ -74,7 +77,7 @@ def connection_of(stack: Stack) -> PachydermConnection:
     return PachydermConnection(conn_id="test", host=host, port=int(port))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def login(browser: Browser, site: Site) -> dict[str, object]:
     """What a browser keeps of a login on Airflow's own page."""
     context = browser.new_context()
@@ -89,7 +92,7 @@ def login(browser: Browser, site: Site) -> dict[str, object]:
     return dict(state)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def below_a_path(site: Site) -> Iterator[str]:
     """A second API server on the same database, as behind a proxy that gives Airflow the path /airflow; its base URL."""
     port = free_port()

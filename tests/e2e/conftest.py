@@ -11,13 +11,13 @@ from tests.e2e.harness import Site
 from tests.support_data import Material, camera_material, rendered_material, shared_data
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
     """The camera images where they are, else frames that the project renders."""
     return camera_material() if shared_data() else rendered_material(tmp_path_factory.mktemp("frames"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, material: Material) -> Iterator[Site]:
     layout = Layout(tmp_path_factory.mktemp("stack"))
     stack = new_stack(layout)

@@ -1,5 +1,6 @@
 """Images in, threats out, through real Airflow and the real engine; also when a part of it is killed in the middle."""
 
+import contextlib
 import json
 import signal
 from collections.abc import Iterator
@@ -113,7 +114,10 @@ def test_the_stack_listens_on_loopback_only(site: Site) -> None:
 
 def listening_elsewhere(stack: Stack) -> list[str]:
     """What any process of the stack listens on beyond loopback."""
-    roots = [psutil.Process(component.pid) for component in stack.processes.values()]
-    processes = [process for root in roots for process in (root, *root.children(recursive=True))]
-    sockets = [socket for process in processes for socket in process.net_connections("inet") if socket.status == psutil.CONN_LISTEN]
-    return [str(socket.laddr) for socket in sockets if socket.laddr.ip.removeprefix("::ffff:") not in {"127.0.0.1", "::1"}]
+    found = []
+    for root in [psutil.Process(component.pid) for component in stack.processes.values()]:
+        for process in (root, *root.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):  # Airflow starts and ends processes all the time
+                found += [socket.laddr for socket in process.net_connections("inet") if socket.status == psutil.CONN_LISTEN]
+    assert found
+    return [str(address) for address in found if address.ip.removeprefix("::ffff:") not in {"127.0.0.1", "::1"}]
