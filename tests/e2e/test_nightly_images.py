@@ -162,7 +162,7 @@ def test_a_wait_holds_no_worker_outlives_the_triggerer_and_takes_its_jobs_along(
     before = triggerer_of(nights, run_id)
     nights.stack.processes["triggerer"].signal(signal.SIGKILL)
     nights.stack.start_component("triggerer")
-    # Airflow hands the wait over once the old triggerer's heartbeat is stale. Until then nobody would stop the jobs of a task marked failed.
+    # Airflow hands the wait over once the old heartbeat is stale; until then nobody would stop the jobs of a task marked failed.
     until(lambda: triggerer_of(nights, run_id) not in (None, before))
     assert push_state(nights, run_id) == "deferred"
 
