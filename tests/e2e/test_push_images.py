@@ -117,7 +117,7 @@ def listening_elsewhere(stack: Stack) -> list[str]:
     found = []
     for root in [psutil.Process(component.pid) for component in stack.processes.values()]:
         for process in (root, *root.children(recursive=True)):
-            with contextlib.suppress(psutil.NoSuchProcess):  # Airflow starts and ends processes all the time
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):  # they come and go; some may not be looked into
                 found += [socket.laddr for socket in process.net_connections("inet") if socket.status == psutil.CONN_LISTEN]
     assert found
     return [str(address) for address in found if address.ip.removeprefix("::ffff:") not in {"127.0.0.1", "::1"}]

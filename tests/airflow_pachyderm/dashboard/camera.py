@@ -8,19 +8,19 @@ from PIL import Image, ImageDraw
 
 from tests.airflow_pachyderm.dashboard.pachyderm import Pachyderm
 
-_VALIDATE: Final = "mkdir -p /pfs/out/valid; for f in /pfs/images/*.jpg; do cp $f /pfs/out/valid/; done"
+_VALIDATE: Final = "mkdir -p $PFS_ROOT/out/valid; for f in $PFS_ROOT/images/*.jpg; do cp $f $PFS_ROOT/out/valid/; done"
 _DETECT: Final = """
-for f in /pfs/validate/valid/*.jpg; do
-  n=$(basename $f .jpg); d=${n%_*}; t=${n#*_}; mkdir -p /pfs/out/$d; cp $f /pfs/out/$d/$t.jpg
-  echo "{\\"device\\": \\"$d\\", \\"timestamp\\": $t, \\"source\\": \\"$n.jpg\\"}" > /pfs/out/$d/$t.json
+for f in $PFS_ROOT/validate/valid/*.jpg; do
+  n=$(basename $f .jpg); d=${n%_*}; t=${n#*_}; mkdir -p $PFS_ROOT/out/$d; cp $f $PFS_ROOT/out/$d/$t.jpg
+  echo "{\\"device\\": \\"$d\\", \\"timestamp\\": $t, \\"source\\": \\"$n.jpg\\"}" > $PFS_ROOT/out/$d/$t.json
   echo "$n: 2 objects"
 done
 """
 _THREAT: Final = """
-for f in /pfs/object-detect/*/*.json; do
-  d=$(basename $(dirname $f)); t=$(basename $f .json); mkdir -p /pfs/out/$d
+for f in $PFS_ROOT/object-detect/*/*.json; do
+  d=$(basename $(dirname $f)); t=$(basename $f .json); mkdir -p $PFS_ROOT/out/$d
   case $t in *[02468]) l=person;; *) l=car;; esac
-  sed "s/}/, \\"objects\\": [{\\"label\\": \\"$l\\", \\"score\\": 0.87}], \\"alert\\": {\\"status\\": \\"off\\"}}/" $f > /pfs/out/$d/$t.json
+  sed "s/}/, \\"objects\\": [{\\"label\\": \\"$l\\", \\"score\\": 0.87}], \\"alert\\": {\\"status\\": \\"off\\"}}/" $f > $PFS_ROOT/out/$d/$t.json
 done
 """
 
