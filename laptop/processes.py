@@ -62,6 +62,7 @@ def start(
     :param stdout: ``subprocess.PIPE`` to read what it prints; otherwise that goes to the log as well.
     :return: The process, and its standard output where it was asked for.
     """
+    _reap()
     log_file.parent.mkdir(parents=True, exist_ok=True)
     with log_file.open("ab") as sink:
         child = subprocess.Popen(
@@ -77,7 +78,13 @@ def start(
     return Process(name, child.pid, psutil.Process(child.pid).create_time(), log_file), child.stdout
 
 
-_children: dict[int, subprocess.Popen[str]] = {}  # held so that a finished child is reaped, not left a zombie
+_children: dict[int, subprocess.Popen[str]] = {}  # held until they are reaped, so that none is left a zombie
+
+
+def _reap() -> None:
+    for pid, child in list(_children.items()):
+        if child.poll() is not None:
+            del _children[pid]
 
 
 def stop(processes: Iterable[Process], *, timeout: float = STOP_SECONDS) -> list[Process]:
@@ -98,6 +105,7 @@ def stop(processes: Iterable[Process], *, timeout: float = STOP_SECONDS) -> list
             log.warning("%s (pid %d) did not stop within %.0f s and is killed", process.name, process.pid, timeout)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)  # also what an ended component left behind in its session
-        if (child := _children.pop(process.pid, None)) is not None:
+        if (child := _children.get(process.pid)) is not None:
             child.wait(timeout=timeout)
+    _reap()
     return stubborn

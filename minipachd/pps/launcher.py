@@ -117,6 +117,13 @@ class Launcher:
             self._control.sendall(struct.pack(">I", len(data)) + data)
 
     def _handle_request(self) -> bool:
+        """:return: False when the server is gone."""
+        try:
+            return self._next_request()
+        except ConnectionResetError:  # it was killed before it had read all that we sent
+            return False
+
+    def _next_request(self) -> bool:
         header, descriptors, _, _ = socket.recv_fds(self._control, 4, 2)
         if not header:
             return False

@@ -20,7 +20,8 @@ _THREAT: Final = """
 for f in $PFS_ROOT/object-detect/*/*.json; do
   d=$(basename $(dirname $f)); t=$(basename $f .json); mkdir -p $PFS_ROOT/out/$d
   case $t in *[02468]) l=person;; *) l=car;; esac
-  sed "s/}/, \\"objects\\": [{\\"label\\": \\"$l\\", \\"score\\": 0.87}], \\"alert\\": {\\"status\\": \\"off\\"}}/" $f > $PFS_ROOT/out/$d/$t.json
+  found=$PFS_ROOT/out/$d/$t.json
+  sed "s/}/, \\"objects\\": [{\\"label\\": \\"$l\\", \\"score\\": 0.87}], \\"alert\\": {\\"status\\": \\"off\\"}}/" $f > $found
 done
 """
 

@@ -1,6 +1,8 @@
 """The launcher on its own: with and without a ``/pfs`` of its own, and when its server goes away."""
 
 import os
+import select
+import socket
 import subprocess
 import sys
 import time
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from minipachd.pfs import Pfs
+from minipachd.pps import launcher
 from minipachd.pps.sandbox import ProcessStartError, Sandbox, Wake
 from minipachd.pps.spec import DatumId
 from minipachd.pps.workdir import OutputError, WorkDir
@@ -113,3 +116,17 @@ def test_links_out_of_a_container_are_not_followed_into_the_machine(tmp_path: Pa
     (tmp_path / "out" / "fine").symlink_to("/pfs/.env")
     with store.upload() as upload:
         assert [entry.path for entry in workdir.collect(upload, DatumId("0" * 64))] == ["/fine"]
+
+
+def test_a_server_that_is_killed_while_its_launcher_starts_leaves_no_noise(tmp_path: Path) -> None:
+    (tmp_path / "pfs").mkdir()
+    ours, theirs = socket.socketpair()
+    command = [sys.executable, "-I", "-S", launcher.__file__, str(theirs.fileno()), str(tmp_path / "pfs"), str(tmp_path), "--no-namespace"]
+    with theirs, subprocess.Popen(command, pass_fds=[theirs.fileno()], stderr=subprocess.PIPE, text=True) as process:
+        theirs.close()
+        select.select([ours], [], [], 30)
+        ours.close()  # with its greeting unread, as a kernel closes the sockets of a killed process
+
+        assert process.communicate(timeout=30)[1] == ""
+
+    assert process.returncode == 0
