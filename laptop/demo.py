@@ -50,7 +50,10 @@ def push(airflow: Airflow, layout: Layout, images: Path) -> dict[str, Any]:
             shutil.copytree(entry, target)
         else:
             shutil.copyfile(entry, target)
-    summary: dict[str, Any] = json.loads((layout.results / "summary.json").read_text())
+    path = layout.results / "summary.json"
+    summary: dict[str, Any] = json.loads(path.read_text())
+    summary["plot"] = str(layout.results / summary["plot"])  # the report names it beside itself; here it can be opened from anywhere
+    path.write_text(json.dumps(summary, indent=1))
     return summary
 
 
