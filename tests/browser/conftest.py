@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from playwright._impl._driver import compute_driver_executable
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from airflow_pachyderm.client.channel import Server
@@ -39,6 +41,9 @@ def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium")
     if chromium is None:  # asked first: where there is no browser, the libraries that Playwright's own driver needs may lack too
         pytest.skip("no Chromium: apt-get install chromium")
+    driver, _ = compute_driver_executable()
+    if (started := subprocess.run([driver, "--version"], capture_output=True, text=True)).returncode != 0:
+        pytest.skip(f"Playwright's driver does not start (apt-get install libatomic1): {started.stderr.strip()[-200:]}")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield browser
