@@ -5,14 +5,15 @@ import logging
 import threading
 import time
 
+from minipachd.errors import MinipachdError
 from minipachd.pfs import Commit
 from minipachd.pps import jobs, records
 from minipachd.pps.datum import encode_record
 from minipachd.pps.plan import Inputs, Plan, find_base, find_salvage, make_plan, resolve_inputs
 from minipachd.pps.pool import WorkerPool
-from minipachd.pps.records import DatumCounts, Job, JobFinishedError, JobNotFoundError, Pipeline
+from minipachd.pps.records import DatumCounts, Job, JobFinishedError, Pipeline
 from minipachd.pps.run import DuplicateOutputError, JobRun
-from minipachd.pps.spec import DatumState, JobState, PipelineKey, PipelineState
+from minipachd.pps.spec import DatumState, JobKey, JobState, PipelineKey, PipelineState
 from minipachd.pps.worker import Services
 from minipachd.storage import EMPTY_ROOT, Entry, Tree
 
@@ -64,12 +65,14 @@ class Controller:
     def check(self) -> None:
         """Stop working for a job that somebody else has ended, or deleted. Called whenever something changed."""
         run = self.run
-        if run is None or run.cancelled:
-            return
-        with self._pfs.database.reading() as db:
-            job = records.find_job(db, run.job)
-        if job is None or job.terminal:
+        if run is not None and not run.cancelled and not self._wanted(run.job):
             run.cancel()
+
+    def _wanted(self, key: JobKey) -> bool:
+        """Whether a job is still there and has not ended."""
+        with self._pfs.database.reading() as db:
+            job = records.find_job(db, key)
+        return job is not None and not job.terminal
 
     def _main(self) -> None:
         idle_since = time.monotonic()
@@ -133,7 +136,9 @@ class Controller:
             inputs = resolve_inputs(view, pipeline.spec.input, output=output)
         try:
             return self._advance(job, pipeline, output, inputs)
-        except (JobFinishedError, JobNotFoundError):
+        except MinipachdError:  # a job that was deleted takes its commits along, at any moment
+            if self._wanted(job.key):
+                raise
             log.info("job %s was ended from outside", job.key)
             self._services.logs.master(self.key, "job was ended by a request", job=job.key.id)
             return True
