@@ -216,8 +216,10 @@ def _device(name: str) -> str:
 
 
 def _output_path(name: str) -> str:
+    """Where object-detect and threat-detect write about an image: a PNG and a JPEG of one second have a path each."""
     device, _, rest = name.rpartition("_")
-    return f"/{device}/{rest.partition('.')[0]}.json"
+    timestamp, _, extension = rest.partition(".")
+    return f"/{device}/{timestamp}.json" if extension == "jpg" else f"/{device}/{timestamp}_{extension}.json"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]], *, none: str) -> list[str]:

@@ -10,6 +10,7 @@ from stages.common.errors import RejectedImageError
 
 # ASCII only and no leading dot: the device becomes a folder of the output repo, where Pachyderm takes no other characters.
 _NAME = re.compile(r"(?P<device>[A-Za-z0-9][A-Za-z0-9._-]{0,63})_(?P<timestamp>[0-9]{10,})\.(?P<extension>jpg|jpeg|png)")
+_OUTPUT_NAME = re.compile(r"(?P<timestamp>[0-9]+)(_png|_jpeg)?")
 _LAST_SECOND = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
 
 
@@ -30,6 +31,23 @@ class ImageName:
     def taken_at(self) -> datetime:
         """The moment in UTC."""
         return datetime.fromtimestamp(int(self.timestamp), tz=UTC)
+
+    @property
+    def output_name(self) -> str:
+        """What outputs about this image are called, without extension: the timestamp, of a PNG or ``.jpeg`` with that behind it.
+
+        So ``dev1_1511891098.jpg`` and ``dev1_1511891098.png`` do not write the same path, which would fail the job.
+        """
+        return self.timestamp if self.extension == "jpg" else f"{self.timestamp}_{self.extension}"
+
+
+def seconds_of(output_name: str) -> int | None:
+    """Return the Unix seconds of an :attr:`~ImageName.output_name`, None if it is none."""
+    match = _OUTPUT_NAME.fullmatch(output_name)
+    if match is None or len(match["timestamp"]) > len(str(_LAST_SECOND)):
+        return None
+    seconds = int(match["timestamp"])
+    return seconds if seconds <= _LAST_SECOND else None
 
 
 def parse_image_name(name: str) -> ImageName:

@@ -1,7 +1,7 @@
 """Find objects in valid images.
 
 For ``/valid/dev1_1511891098.jpg`` it writes ``/dev1/1511891098.jpg``, the image with the boxes drawn (where there are none, a link to the
-image), and ``/dev1/1511891098.json``::
+image), and ``/dev1/1511891098.json`` (for ``dev1_1511891098.png``: ``1511891098_png.jpg`` and ``1511891098_png.json``)::
 
     {
       "schema": "tuskwatch.detections/1",
@@ -91,7 +91,7 @@ class Model:
 
 
 class ObjectDetectStage:
-    """cross(``validate:/valid/*``, ``model:/``) to ``/<device>/<timestamp>.json`` and ``.jpg``."""
+    """cross(``validate:/valid/*``, ``model:/``) to ``/<device>/<timestamp>.json`` and ``.jpg`` (:attr:`ImageName.output_name`)."""
 
     name = "object-detect"
     inputs: Mapping[str, str] = {
@@ -172,11 +172,10 @@ def _detect_one(path: Path, *, out: Path, model: Model, settings: Settings) -> N
     detections = model.detector.detect(_pixels(decoded.image), threshold=settings.threshold, max_objects=settings.max_objects)
     objects = [FoundObject.of(detection, model.labels, decoded.image.size) for detection in detections]
     log.info("%s: %d objects", path.name, len(objects))
-    stem = out / name.device / name.timestamp
-    write_json(
-        stem.with_name(f"{name.timestamp}.json"), _report(path.name, name, decoded.image.size, objects, model=model, settings=settings)
-    )
-    annotated = stem.with_name(f"{name.timestamp}.jpg")
+    folder = out / name.device
+    report = _report(path.name, name, decoded.image.size, objects, model=model, settings=settings)
+    write_json(folder / f"{name.output_name}.json", report)
+    annotated = folder / f"{name.output_name}.jpg"
     if decoded.as_stored and not objects:
         link(path, annotated)  # nothing to draw: Pachyderm stores no second copy of a quiet camera's images
     else:
@@ -202,7 +201,7 @@ def _report(
         "timestamp": int(name.timestamp),
         "time": name.taken_at.isoformat(),
         "source": source,
-        "annotated": f"{name.device}/{name.timestamp}.jpg",
+        "annotated": f"{name.device}/{name.output_name}.jpg",
         "image": {"width": size[0], "height": size[1]},
         "model": {"digest": model.digest, "labels": model.labels_name},
         "preprocessing": _PREPROCESSING,

@@ -13,6 +13,7 @@ from typing import Any
 
 from stages.common.errors import StageError
 from stages.common.files import read_json, walk_files
+from stages.common.names import seconds_of
 
 log = logging.getLogger(__name__)
 
@@ -87,17 +88,11 @@ def count_threats(root: Path, *, classes_from_newest: int = CLASSES_FROM_NEWEST)
 
 def _seconds(path: Path, root: Path) -> int | None:
     """Return the time of a threat file, None (and a line in the log) for anything else."""
-    if len(path.relative_to(root).parts) == 2 and path.suffix == ".json" and path.stem.isascii() and path.stem.isdecimal():
-        seconds = int(path.stem[:20])
-        try:
-            datetime.fromtimestamp(seconds, tz=UTC)
-        except (OverflowError, ValueError, OSError):
-            log.warning("%s: not counted: its time cannot be told", path.relative_to(root))
-        else:
-            return seconds
-    else:
-        log.warning("%s: not counted: not <device>/<timestamp>.json", path.relative_to(root))
-    return None
+    relative = path.relative_to(root)
+    seconds = seconds_of(path.stem) if len(relative.parts) == 2 and path.suffix == ".json" else None
+    if seconds is None:
+        log.warning("%s: not counted: not <device>/<timestamp>.json", relative)
+    return seconds
 
 
 def _count_classes(counts: Counts, paths: Iterable[Path]) -> None:

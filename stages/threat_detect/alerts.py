@@ -115,7 +115,7 @@ def _message(seen: Detections, threats: Sequence[Mapping[str, Any]], rule: Rule,
         text=text,
         html="<p>" + html.escape(text).replace("\n\n", "</p><p>").replace("\n", "<br>") + "</p>",
         image=_image(seen),
-        image_name=f"{seen.device}_{seen.timestamp}.jpg",
+        image_name=f"{seen.device}_{seen.output_name}.jpg",
     )
 
 

@@ -20,13 +20,14 @@ SCHEMA = "tuskwatch.detections/1"
 class Detections:
     """The objects of one image.
 
+    :ivar output_name: Name of the file without extension: the timestamp, of a PNG with ``_png`` behind it.
     :ivar fields: The whole content.
     :ivar objects: The objects as object-detect wrote them.
     :ivar annotated: The image with the boxes drawn, if it lies beside the file.
     """
 
     device: str
-    timestamp: str
+    output_name: str
     taken_at: datetime
     fields: Mapping[str, Any]
     objects: tuple[Mapping[str, Any], ...]
@@ -35,7 +36,7 @@ class Detections:
     @property
     def alert_id(self) -> str:
         """An id of 32 hex digits for this image's alert, the same at every attempt."""
-        key = json.dumps([self.device, self.timestamp, self.fields.get("source")])
+        key = json.dumps([self.device, self.output_name, self.fields.get("source")])
         return hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
@@ -54,7 +55,7 @@ def read_detections(path: Path) -> Detections:
         image = path.with_suffix(".jpg")
         return Detections(
             device=_name(value["device"]),
-            timestamp=path.stem,
+            output_name=path.stem,
             taken_at=datetime.fromtimestamp(value["timestamp"], tz=UTC),
             fields=value,
             objects=objects,

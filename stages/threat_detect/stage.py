@@ -89,7 +89,7 @@ class ThreatDetectStage:
         log.info("threat: %s at %s: %s; alert: %s", seen.device, seen.taken_at.isoformat(), _names(threats), alert.status)
         copied = {key: seen.fields.get(key) for key in ("device", "timestamp", "time", "source", "annotated", "image")}
         record = {"schema": "tuskwatch.threat/1", **copied, "objects": threats, "alert": alert.as_json()}
-        write_json(out / seen.device / f"{seen.timestamp}.json", record)
+        write_json(out / seen.device / f"{seen.output_name}.json", record)
 
     def _load_rules(self, source: Path, *, commit: str | None) -> Rules:
         path = source / _RULE if source.is_dir() else source

@@ -5,13 +5,13 @@ from pathlib import Path
 
 VALIDATE = r"""
 for f in "$PFS_ROOT"/images/*; do n=$(basename "$f"); case $n in
-*_[0-9]*.jpg) mkdir -p "$PFS_ROOT/out/valid"; cp "$f" "$PFS_ROOT/out/valid/$n";;
+*_[0-9]*.jpg|*_[0-9]*.png) mkdir -p "$PFS_ROOT/out/valid"; cp "$f" "$PFS_ROOT/out/valid/$n";;
 *) mkdir -p "$PFS_ROOT/out/invalid"; cp "$f" "$PFS_ROOT/out/invalid/$n"
 echo '{"message": "the name"}' > "$PFS_ROOT/out/invalid/$n.reason.json";;
 esac; done
 """
 DETECT = r"""
-for f in "$PFS_ROOT"/validate/valid/*; do n=$(basename "$f" .jpg); d=${n%_*}; t=${n##*_}
+for f in "$PFS_ROOT"/validate/valid/*; do n=$(basename "$f" .jpg); d=${n%_*}; t=${n##*_}; t=${t%.png}; case $n in *.png) t=${t}_png;; esac
 mkdir -p "$PFS_ROOT/out/$d"; cp "$f" "$PFS_ROOT/out/$d/$t.jpg"
 echo '{"objects": [{"class_id": 1, "label": "person", "score": 0.9, "box": {}}]}' > "$PFS_ROOT/out/$d/$t.json"; done
 """

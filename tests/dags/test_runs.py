@@ -88,6 +88,17 @@ def test_from_a_folder_to_a_report(world: World) -> None:
     assert "| dev1 | 2 |" in (folder / "report.md").read_text()
 
 
+def test_a_png_and_a_jpeg_of_one_second_are_reported_apart(world: World) -> None:
+    (world.images / "dev1_1511891098.png").touch()
+    manifests = plan_push(world.context(), world.config)
+
+    counts = report_push(world.context("report"), world.config, manifests=manifests, pushes=world.push(manifests))
+
+    assert (counts["images"], counts["threats"]) == ({"valid": 4, "invalid": 1}, {"dev1": 3, "dev2": 1})
+    annotated = Path(counts["summary"]).parent / "annotated/dev1"
+    assert {path.name for path in annotated.iterdir()} >= {"1511891098.jpg", "1511891098_png.jpg"}
+
+
 def test_a_report_is_about_its_own_run(world: World) -> None:
     world.push(plan_push(world.context(), world.config))
     for path in world.images.iterdir():

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.common.errors import RejectedImageError
-from stages.common.names import ImageName, parse_image_name, shown
+from stages.common.names import ImageName, parse_image_name, seconds_of, shown
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,24 @@ def test_names_of_ours(name, expected):
 
 def test_the_time_of_a_name():
     assert parse_image_name("dev1_1511891098.jpg").taken_at == datetime(2017, 11, 28, 17, 44, 58, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds"),
+    [
+        ("dev1_1511891098.jpg", 1511891098),
+        ("dev1_1511891098.jpeg", 1511891098),
+        ("dev1_0001511891.png", 1511891),
+        ("d_253402300799.png", 253402300799),
+    ],
+)
+def test_output_names_tell_the_time(name, seconds):
+    assert seconds_of(parse_image_name(name).output_name) == seconds
+
+
+@pytest.mark.parametrize("name", ["", "_png", "1511891098_gif", "1511891098.png", "-1511891098", "١٥١١٨٩١٠٩٨", "253402300800", "9" * 5000])
+def test_other_names_tell_no_time(name):
+    assert seconds_of(name) is None
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from PIL import Image
 
 from stages.common.errors import StageError
 from stages.common.images import ImageLimits, decode_rgb
+from stages.common.names import parse_image_name
 from stages.common.runner import Datum, run
 from stages.object_detect.annotate import annotate
 from stages.object_detect.detector import Detection, Detector
@@ -69,6 +70,21 @@ def test_an_image_without_objects_is_linked(valid, model_folder, tmp_path):
     assert (valid / "valid" / NAME).read_bytes() == image_bytes(size=(100, 80))
 
 
+def test_images_of_one_device_and_second_do_not_share_an_output(valid, model_folder, tmp_path):
+    (valid / "valid/dev1_1511891098.png").write_bytes(image_bytes("PNG", size=(60, 80)))
+    (valid / "valid/dev1_1511891098.jpeg").write_bytes(image_bytes(size=(40, 80)))
+    detect(valid, model_folder, tmp_path / "out")
+    reports = [json.loads(path.read_text()) for path in sorted((tmp_path / "out/dev1").glob("*.json"))]
+    assert [(one["source"], one["annotated"], one["image"]["width"]) for one in reports] == [
+        (NAME, "dev1/1511891098.jpg", 100),
+        ("dev1_1511891098.jpeg", "dev1/1511891098_jpeg.jpg", 40),
+        ("dev1_1511891098.png", "dev1/1511891098_png.jpg", 60),
+    ]
+    for one in reports:
+        with Image.open(tmp_path / "out" / one["annotated"]) as annotated:
+            assert annotated.width == one["image"]["width"]
+
+
 @pytest.mark.parametrize("name", ["dev1_1511891098.png", "dev1_1511891098.jpg"])
 def test_what_is_no_upright_jpeg_is_written_anew(model_folder, tmp_path, name):
     (tmp_path / "in").mkdir()
@@ -76,7 +92,7 @@ def test_what_is_no_upright_jpeg_is_written_anew(model_folder, tmp_path, name):
     exif[0x0112] = 6
     Image.new("RGB", (40, 20)).save(tmp_path / "in" / name, exif=exif)
     detect(tmp_path / "in", model_folder, tmp_path / "out", DETECT_THRESHOLD="1")
-    with Image.open(tmp_path / "out/dev1/1511891098.jpg") as annotated:
+    with Image.open(tmp_path / "out/dev1" / f"{parse_image_name(name).output_name}.jpg") as annotated:
         assert (annotated.format, annotated.size, dict(annotated.getexif())) == ("JPEG", (20, 40), {})
 
 

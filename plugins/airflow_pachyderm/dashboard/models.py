@@ -292,7 +292,10 @@ class ThreatObject(BaseModel):
 
 
 class Threat(BaseModel):
-    """A threat, and the annotated image that shows it (None when it is gone)."""
+    """A threat, and the annotated image that shows it (None when it is gone).
+
+    :ivar timestamp: Unix seconds; ``_png`` or ``_jpeg`` stands behind them where the image is called so.
+    """
 
     device: str
     timestamp: str

@@ -38,7 +38,7 @@ FilePath = Annotated[str, MaxLen(4096), AfterValidator(_valid_path)]
 
 Device = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
-Timestamp = Annotated[str, Field(pattern=r"^[0-9]{10,12}$")]
-"""Unix seconds as they stand in a file name."""
+Timestamp = Annotated[str, Field(pattern=r"^[0-9]{10,12}(_png|_jpeg)?$")]
+"""Name of a threat's files without extension: Unix seconds, with ``_png`` or ``_jpeg`` behind them where the image is called so."""
 
 Limit = Annotated[int, Ge(1), Le(PAGE_LIMIT)]

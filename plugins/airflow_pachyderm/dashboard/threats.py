@@ -1,16 +1,18 @@
 """Threats: the results of the pipeline, newest first, and the way of each image through it.
 
 The layout is that of the stages: ``threat-detect:/<device>/<timestamp>.json`` for each threat, ``object-detect:/<device>/<timestamp>.jpg``
-the image with boxes, ``plot:/threats.json`` the counts. File names carry device and time, so finding the newest reads no contents.
+the image with boxes, ``plot:/threats.json`` the counts. Of ``dev1_1511891098.png`` the files are called ``1511891098_png``. File names
+carry device and time, so finding the newest reads no contents.
 """
 
 import heapq
 import json
 import logging
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from airflow_pachyderm.client.protocol import pfs_pb2
@@ -29,6 +31,8 @@ COUNTS: Final = ("plot", "/threats.json")
 
 MAX_SCANNED: Final = 400  # threats looked at for one page when a filter leaves few of them
 MAX_DEVICES: Final = 1000
+NAME: Final = re.compile("[0-9]{10,12}(?:_png|_jpeg)?")
+_KINDS: Final = ("_png", "_jpeg", "")  # as a listing in reverse order of names has them
 _RECORD_MAX_BYTES: Final = 1 << 20
 _RECORDS_KEPT: Final = 4096
 _CHUNK: Final = 40
@@ -36,16 +40,24 @@ _CHUNK: Final = 40
 
 @dataclass(frozen=True, order=True)
 class Place:
-    """Where a threat stands in the list: newer ones first, devices by name within a second."""
+    """Where a threat stands in the list: newer ones first, devices by name within a second.
+
+    :ivar timestamp: Name of its files without extension: the seconds, of a PNG with ``_png`` behind them.
+    """
 
     minus_time: int
     device: str
-    timestamp: str
+    kind: int
+    timestamp: str = field(compare=False)
 
     @classmethod
     def of(cls, device: str, timestamp: str) -> "Place":
-        """The place of one threat."""
-        return cls(-int(timestamp), device, timestamp)
+        """The place of one threat.
+
+        :raises ValueError: These are no seconds.
+        """
+        seconds, separator, kind = timestamp.partition("_")
+        return cls(-int(seconds), device, _KINDS.index(separator + kind), timestamp)
 
     @classmethod
     def parse(cls, text: str) -> "Place":
@@ -208,7 +220,7 @@ def _device_names(gateway: Gateway, commit_id: str, device: str, stream: Any, ba
         infos = stream.first(batch)
         for info in infos:
             timestamp = info.file.path.rpartition("/")[2].removesuffix(".json")
-            if info.file_type == pfs_pb2.FILE and info.file.path.endswith(".json") and timestamp.isdecimal():
+            if info.file_type == pfs_pb2.FILE and info.file.path.endswith(".json") and NAME.fullmatch(timestamp):
                 yield Place.of(device, timestamp), convert.file_ref(info)
         if len(infos) < batch:
             return

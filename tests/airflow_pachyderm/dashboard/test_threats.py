@@ -145,3 +145,23 @@ def test_places_sort_newest_first_and_survive_the_address() -> None:
 
     assert sorted(places) == [places[2], places[1], places[0]]
     assert [Place.parse(str(place)) for place in places] == places
+
+
+def test_a_png_and_a_jpeg_of_one_second_are_two_threats(client: TestClient, pachyderm: Pachyderm) -> None:
+    [jpeg] = pachyderm.threat("dev7", 1600000000, {"person": 0.9}).values()
+    names = ["1600000000", "1600000000_jpeg", "1600000000_png", "1600000001_png"]
+    files = {f"/dev7/{name}.json": jpeg for name in names}
+    pachyderm.commit("threat-detect", files)
+    try:
+        pages = [client.get("api/threats", params={"device": "dev7", "limit": 1}).json()]
+        while pages[-1]["next"]:
+            pages.append(client.get("api/threats", params={"device": "dev7", "limit": 1, "after": pages[-1]["next"]}).json())
+        listed = [item["timestamp"] for page in pages for item in page["items"]]
+        one = client.get("api/threats/dev7/1600000000_png").json()
+
+        assert listed == ["1600000001_png", "1600000000_png", "1600000000_jpeg", "1600000000"]
+        assert [file["path"] for step in one["steps"] if step["stage"] == "threat-detect" for file in step["files"]] == [
+            "/dev7/1600000000_png.json"
+        ]
+    finally:
+        pachyderm.commit("threat-detect", dict.fromkeys(files))

@@ -23,7 +23,7 @@ def list_threats(
     since: Second | None = None,
     until: Second | None = None,
     limit: Limit = 24,
-    after: Annotated[str | None, Query(pattern=r"^[0-9]{10,12}-[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = None,
+    after: Annotated[str | None, Query(pattern=r"^[0-9]{10,12}(_png|_jpeg)?-[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = None,
 ) -> models.Threats:
     """Threats, newest first."""
     place = threats.Place.parse(after) if after else None

@@ -99,7 +99,7 @@ const summary = (threat) => threat.objects.map((found) => `${found.label} ${form
 
 function card(threat) {
   const target = { view: "threats", device: threat.device, time: threat.timestamp };
-  const seen = Number(threat.timestamp);
+  const seen = Number.parseInt(threat.timestamp, 10);
   const picture = threat.image
     ? h("img", { src: thumbnailUrl(threat.image), alt: `${threat.device}: ${summary(threat)}`, loading: "lazy", width: 480, height: 360 })
     : h("span", { class: "no-image" }, "The image is gone");
@@ -129,8 +129,8 @@ function card(threat) {
 function detailView(query, { part }) {
   const body = h("div", { class: "stack" });
   part(body, "the threat", { load: (signal) => get(`threats/${path(query.device, query.time)}`, {}, signal), render: renderDetail });
-  const trail = crumbs(link({ view: "threats" }, "Threats"), link({ view: "threats", device: query.device }, query.device), format.time(Number(query.time)));
-  return { title: `Threat of ${query.device}`, element: h("div", { class: "stack" }, trail, heading(`${query.device}, ${format.time(Number(query.time))}`), body) };
+  const trail = crumbs(link({ view: "threats" }, "Threats"), link({ view: "threats", device: query.device }, query.device), format.time(Number.parseInt(query.time, 10)));
+  return { title: `Threat of ${query.device}`, element: h("div", { class: "stack" }, trail, heading(`${query.device}, ${format.time(Number.parseInt(query.time, 10))}`), body) };
 }
 
 function figure(file, caption) {
