@@ -68,6 +68,29 @@ class Server:
             del self.__dict__["_channel"]
 
 
+class Client:
+    """Base of the clients: whom they call, and how. All names are of the connection's project.
+
+    :param server: The server to call.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    @property
+    def connection(self) -> PachydermConnection:
+        """Where the server is."""
+        return self.server.connection
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """How long transient errors are retried."""
+        return self.server.retry
+
+    def _call(self, method: Any, request: Any, *, timeout: float = UNARY_TIMEOUT_SECONDS) -> Any:
+        return method(request, timeout=timeout, metadata=self.server.stubs.metadata)
+
+
 def channel_options(connection: PachydermConnection) -> list[tuple[str, int]]:
     """Options of every channel to the server."""
     # gRPC sends even loopback traffic through the environment's HTTP proxy unless it is told otherwise.

@@ -7,10 +7,9 @@ from typing import Any, Final
 
 import grpc
 
-from airflow_pachyderm.client.channel import LIST_TIMEOUT_SECONDS, UNARY_TIMEOUT_SECONDS, Server
-from airflow_pachyderm.client.errors import RetryPolicy, remote, translate
+from airflow_pachyderm.client.channel import LIST_TIMEOUT_SECONDS, Client
+from airflow_pachyderm.client.errors import remote, translate
 from airflow_pachyderm.client.protocol import pfs_pb2
-from airflow_pachyderm.connection import PachydermConnection
 from airflow_pachyderm.exceptions import PachydermUnavailableError
 
 log = logging.getLogger(__name__)
@@ -50,24 +49,8 @@ class FileEntry:
     is_dir: bool
 
 
-class PfsClient:
-    """Calls about data. All names are of the connection's project.
-
-    :param server: The server to call.
-    """
-
-    def __init__(self, server: Server) -> None:
-        self.server = server
-
-    @property
-    def connection(self) -> PachydermConnection:
-        """Where the server is."""
-        return self.server.connection
-
-    @property
-    def retry(self) -> RetryPolicy:
-        """How long transient errors are retried."""
-        return self.server.retry
+class PfsClient(Client):
+    """Calls about data."""
 
     # Repos
 
@@ -275,9 +258,6 @@ class PfsClient:
 
     def _file(self, repo: str, ref: str, path: str) -> Any:
         return pfs_pb2.File(commit=self._ref(repo, ref), path=path)
-
-    def _call(self, method: Any, request: Any, *, timeout: float = UNARY_TIMEOUT_SECONDS) -> Any:
-        return method(request, timeout=timeout, metadata=self.server.stubs.metadata)
 
 
 def _commit(info: Any) -> Commit:

@@ -11,10 +11,9 @@ from typing import Any, Final
 
 import grpc
 
-from airflow_pachyderm.client.channel import LIST_TIMEOUT_SECONDS, UNARY_TIMEOUT_SECONDS, Server
-from airflow_pachyderm.client.errors import RetryPolicy, remote
+from airflow_pachyderm.client.channel import LIST_TIMEOUT_SECONDS, Client
+from airflow_pachyderm.client.errors import remote
 from airflow_pachyderm.client.protocol import json_format, pfs_pb2, pps_pb2
-from airflow_pachyderm.connection import PachydermConnection
 from airflow_pachyderm.exceptions import PachydermInvalidError
 from airflow_pachyderm.outcome import JobOutcome
 from airflow_pachyderm.states import JOB_TERMINAL, JobState, PipelineState
@@ -49,24 +48,8 @@ class Datum:
     inputs: tuple[str, ...]
 
 
-class PpsClient:
-    """Calls about pipelines. All names are of the connection's project.
-
-    :param server: The server to call.
-    """
-
-    def __init__(self, server: Server) -> None:
-        self.server = server
-
-    @property
-    def connection(self) -> PachydermConnection:
-        """Where the server is."""
-        return self.server.connection
-
-    @property
-    def retry(self) -> RetryPolicy:
-        """How long transient errors are retried."""
-        return self.server.retry
+class PpsClient(Client):
+    """Calls about pipelines."""
 
     # Pipelines
 
@@ -216,9 +199,6 @@ class PpsClient:
 
     def _job(self, pipeline: str, job: str) -> Any:
         return pps_pb2.Job(pipeline=self._pipeline(pipeline), id=job)
-
-    def _call(self, method: Any, request: Any, *, timeout: float = UNARY_TIMEOUT_SECONDS) -> Any:
-        return method(request, timeout=timeout, metadata=self.server.stubs.metadata)
 
 
 def pipeline_request(spec: dict[str, Any], *, name: str, project: str) -> Any:
