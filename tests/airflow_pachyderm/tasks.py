@@ -13,20 +13,36 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 @dataclass
 class TaskInstance:
-    """What operators use of a task instance."""
+    """What operators use of a task instance.
+
+    :ivar others: The other task instances of this Airflow.
+    """
 
     task_id: str
     dag_id: str = "dag"
     run_id: str = "manual__2026-11-23T02:00:00+00:00"
     map_index: int = -1
     xcoms: dict[str, Any] = field(default_factory=dict)
+    state: str = "running"
+    others: list["TaskInstance"] = field(default_factory=list)
 
     def xcom_push(self, *, key: str, value: Any) -> None:
         self.xcoms[key] = value
 
-    def xcom_pull(self, *, key: str, task_ids: str, map_indexes: int) -> Any:
-        assert (task_ids, map_indexes) == (self.task_id, self.map_index)
-        return self.xcoms[key]
+    def xcom_pull(self, *, key: str, task_ids: str, map_indexes: int, dag_id: str | None = None, run_id: str | None = None) -> Any:
+        for ti in self._find(dag_id or self.dag_id, run_id or self.run_id, task_ids, map_indexes):
+            return ti.xcoms.get(key)
+        return None
+
+    def get_task_states(self, dag_id: str, *, run_ids: list[str], task_ids: list[str], map_index: int) -> dict[str, dict[str, str]]:
+        (run_id,), (task_id,) = run_ids, task_ids
+        name = task_id if map_index < 0 else f"{task_id}_{map_index}"
+        found = self._find(dag_id, run_id, task_id, map_index)
+        return {run_id: {name: found[0].state}} if found else {}
+
+    def _find(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> list["TaskInstance"]:
+        wanted = (dag_id, run_id, task_id, map_index)
+        return [ti for ti in (self, *self.others) if (ti.dag_id, ti.run_id, ti.task_id, ti.map_index) == wanted]
 
 
 @dataclass

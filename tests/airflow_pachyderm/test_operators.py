@@ -19,6 +19,7 @@ from airflow_pachyderm.exceptions import (
 from airflow_pachyderm.files import SourceFile, write_manifest
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
 from airflow_pachyderm.operators.file import PachydermDeleteFileOperator, PachydermGetFileOperator, PachydermPutFileOperator
+from airflow_pachyderm.operators.owner import TaskOwner
 from airflow_pachyderm.operators.pipeline import (
     PachydermCreatePipelineOperator,
     PachydermCreateSecretOperator,
@@ -32,7 +33,7 @@ from airflow_pachyderm.operators.repo import PachydermCreateRepoOperator, Pachyd
 from airflow_pachyderm.sensors.commit import PachydermCommitSensor, PachydermFileSensor
 from airflow_pachyderm.sensors.job import PachydermJobSensor
 from airflow_pachyderm.sensors.pipeline import PachydermPipelineStateSensor
-from tests.airflow_pachyderm.tasks import Task, again, fire
+from tests.airflow_pachyderm.tasks import Task, TaskInstance, again, fire
 from tests.support import Engine
 
 DONE = pytest.mark.parametrize("deferrable", [True, False], ids=["deferred", "polling"])
@@ -192,6 +193,46 @@ def test_killing_a_deferred_push_stops_its_jobs(hook: PachydermHook, repo: str, 
     asyncio.run(again(task.triggers[0]).on_kill())
 
     assert fire(again(task.triggers[0])).payload["jobs"][0]["state"] == "killed"
+
+
+@pytest.mark.parametrize("state", ["failed", "up_for_retry", "success"])
+def test_what_a_dead_task_left_open_is_dropped_by_the_next_push(hook: PachydermHook, repo: str, files: list[str], state: str) -> None:
+    dead = left_open(hook, repo, state=state)
+    task = Task(PachydermPushOperator(task_id="push", repo=repo, files=files))
+    task.ti.others = [dead]
+
+    pushed = task.run()["commit"]
+
+    assert [commit.commit_set for commit in hook.pfs.list_commits(repo)] == [pushed]
+
+
+def test_what_a_living_task_has_open_is_left_alone(hook: PachydermHook, repo: str, files: list[str]) -> None:
+    task = Task(PachydermPushOperator(task_id="push", repo=repo, files=files, branch_timeout=0.1))
+    task.ti.others = [left_open(hook, repo, state="running")]
+
+    with pytest.raises(PachydermConflictError, match="is open for more than"):
+        task.run()
+
+
+def test_what_another_airflow_has_open_is_left_alone(hook: PachydermHook, repo: str, files: list[str]) -> None:
+    """It may have runs and tasks of the same names, which say nothing about ours."""
+    left_open(hook, repo, state="running")
+    namesake = TaskInstance("push", run_id="a run", map_index=3, state="failed", xcoms={"open_commit": "f" * 32})
+    task = Task(PachydermPushOperator(task_id="push", repo=repo, files=files, branch_timeout=0.1))
+    task.ti.others = [namesake]
+
+    with pytest.raises(PachydermConflictError, match="is open for more than"):
+        task.run()
+
+
+def left_open(hook: PachydermHook, repo: str, *, state: str) -> TaskInstance:
+    """A task instance that opened a commit and came no further."""
+    ti = TaskInstance("push", run_id="a run", map_index=3, state=state)
+    owner = TaskOwner({"ti": ti})  # type: ignore[typeddict-item]
+    owner.opened(
+        hook.pfs.start_commit_once(repo, "master", f"[airflow:{owner.name}#0123456789abcdef] 1 files, try 01234567 by {owner.name}")
+    )
+    return ti
 
 
 def test_a_manifest_is_pushed(repo: str, files: list[str], tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from airflow_pachyderm.client.channel import Server
 from airflow_pachyderm.client.errors import RetryPolicy
 from airflow_pachyderm.client.pfs import Commit, PfsClient
-from airflow_pachyderm.client.push import Push, PushResult, description_prefix, holds
+from airflow_pachyderm.client.push import Owner, Push, PushResult, description_prefix, holds
 from airflow_pachyderm.connection import PachydermConnection
 from airflow_pachyderm.exceptions import (
     PachydermConflictError,
@@ -262,6 +262,20 @@ def test_another_commit_that_stays_open_is_named_and_left_alone(pfs: PfsClient, 
         push(pfs, repo, folder, branch_timeout=0.1)
 
     assert [(commit.commit_set, commit.finished) for commit in commits(pfs, repo)] == [(other.commit_set, False)]
+
+
+def test_an_open_commit_whose_owner_is_gone_is_dropped(pfs: PfsClient, repo: str, folder: Path) -> None:
+    class Gone(Owner):
+        def is_gone(self, commit: Commit) -> bool:
+            return commit.description.endswith("by a/b/c/-1")
+
+    pfs.start_commit_once(repo, "master", "[airflow:a/b/c/-1#0123456789abcdef] 1 files, try 0123abcd by a/b/c/-1")
+
+    pushed = push(pfs, repo, folder, owner=Gone("d/e/f/-1"), branch_timeout=0.1)
+
+    (commit,) = commits(pfs, repo)
+    assert commit.commit_set == pushed.commit_set
+    assert commit.description.endswith(" by d/e/f/-1")
 
 
 def test_a_lost_answer_to_the_start_is_no_second_commit() -> None:

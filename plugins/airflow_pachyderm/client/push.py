@@ -1,7 +1,8 @@
 """Putting a batch of files into a repo as exactly one commit, however often it is tried.
 
 A push leaves its key in the description of its commit. Each try first looks for what the tries before it left: an unfinished commit of the
-key is dropped, a finished one of the same files is used. A try that fails drops its own commit; one that is killed leaves it to the next.
+key is dropped, a finished one of the same files is used. A try that fails drops its own commit; one that is killed leaves it to the next,
+or to whatever else wants to push to the branch and learns that its owner is gone.
 """
 
 import hashlib
@@ -46,6 +47,23 @@ class PushResult:
     seconds: float
 
 
+class Owner:
+    """Who pushes. This one leaves no trace, and takes every commit of others for one that somebody works on.
+
+    :param name: Stands at the end of the commit's description; no spaces.
+    """
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+
+    def opened(self, commit: Commit) -> None:
+        """Called when the commit is open, before anything is put into it."""
+
+    def is_gone(self, commit: Commit) -> bool:  # noqa: ARG002 - what a subclass looks at
+        """Whether nobody will ever finish an open commit that is in the way; if so it is dropped."""
+        return False
+
+
 class Push:
     """One try to push one batch.
 
@@ -55,6 +73,7 @@ class Push:
     :param key: Names this push for ever, the same in every try: made of run, task and map index.
     :param batch: What to change. Files are read again from the start when the stream to the server breaks.
     :param accept: Whether a finished commit of an earlier try will do; asked once, for the newest.
+    :param owner: Who pushes.
     :param branch_timeout: Seconds to wait while somebody else has a commit open on the branch.
     """
 
@@ -67,14 +86,15 @@ class Push:
         key: str,
         batch: Batch,
         accept: Callable[[str], bool] = lambda _: True,
+        owner: Owner | None = None,
         branch_timeout: float = 900.0,
     ) -> None:
         self._pfs, self._repo, self._branch, self._batch, self._accept = pfs, repo, branch, batch, accept
-        self._branch_timeout = branch_timeout
+        self._owner, self._branch_timeout = owner or Owner(), branch_timeout
         self._prefix = description_prefix(key)
         self._mark = f"{self._prefix}{batch.digest}]"
         # Tells this try's commit from another's, when the answer to StartCommit was lost.
-        self._description = f"{self._mark} {batch}, try {secrets.token_hex(4)}"
+        self._description = f"{self._mark} {batch}, try {secrets.token_hex(4)}" + (f" by {self._owner.name}" if self._owner.name else "")
         self._call: Any = None
         self._stopped = threading.Event()
 
@@ -107,6 +127,7 @@ class Push:
         commit = self._begin()
         log.info("Opened commit %s at %s", commit, self.connection)
         try:
+            self._owner.opened(commit)
             size_bytes = self._send(commit)
             self._pfs.finish_commit(commit)
         except BaseException as exc:  # also of a task that is told to stop: nothing half done may stay
@@ -153,6 +174,10 @@ class Push:
             head = self._pfs.head(self._repo, self._branch)
             if head.description == self._description and not head.finished:
                 return head  # ours: the call went through and its answer was lost
+            if not head.finished and self._owner.is_gone(head):
+                log.warning("Dropping commit %s, which was left open on the branch (%s)", head, head.description)
+                self._pfs.drop_commit_set(head.commit_set)
+                continue
             if time.monotonic() > give_up:
                 raise PachydermConflictError(
                     f"Commit {head} at {self.connection} is open for more than {self._branch_timeout:.0f} s "

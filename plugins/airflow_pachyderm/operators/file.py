@@ -62,11 +62,19 @@ class PachydermPutFileOperator(PachydermOperator):
 
     def _put(self, url: str, context: "Context") -> str | None:
         from airflow_pachyderm.client.push import Push, holds
+        from airflow_pachyderm.operators.owner import TaskOwner
 
         file = SourceFile(self.path if self.path.startswith("/") else f"/{self.path}", url)
         batch = Batch([file], server_side=self.server_side)
-        key = instance_key(context)
-        push = Push(self.hook.pfs, repo=self.repo, branch=self.branch, key=key, batch=batch, accept=lambda _: False)
+        push = Push(
+            self.hook.pfs,
+            repo=self.repo,
+            branch=self.branch,
+            key=instance_key(context),
+            batch=batch,
+            accept=lambda _: False,
+            owner=TaskOwner(context),
+        )
         push.drop_unfinished()
         if not self.server_side and holds(self.hook.pfs, self.repo, self.branch, file):
             self.log.info("%s@%s:%s is the same already: no commit", self.repo, self.branch, file.path)
@@ -94,9 +102,10 @@ class PachydermDeleteFileOperator(PachydermOperator):
     def execute(self, context: "Context") -> str:
         """Delete them."""
         from airflow_pachyderm.client.push import Push
+        from airflow_pachyderm.operators.owner import TaskOwner
 
-        key = instance_key(context)
-        push = Push(self.hook.pfs, repo=self.repo, branch=self.branch, key=key, batch=Batch(deletes=list(self.paths)))
+        batch = Batch(deletes=list(self.paths))
+        push = Push(self.hook.pfs, repo=self.repo, branch=self.branch, key=instance_key(context), batch=batch, owner=TaskOwner(context))
         return push.run().commit_set
 
 

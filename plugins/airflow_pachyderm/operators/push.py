@@ -75,6 +75,7 @@ class PachydermPushOperator(PachydermWaitingOperator):
     def execute(self, context: "Context") -> dict[str, Any]:
         """Push, then wait."""
         from airflow_pachyderm.client.push import Push
+        from airflow_pachyderm.operators.owner import TaskOwner
 
         started = time.time()
         files = self._files()
@@ -87,6 +88,7 @@ class PachydermPushOperator(PachydermWaitingOperator):
             key=self._key(context),
             batch=Batch(files),
             accept=self._is_good,
+            owner=TaskOwner(context),
             branch_timeout=self.branch_timeout,
         )
         result = self._push.run()

@@ -1,0 +1,53 @@
+"""Whose an open commit is, told and asked through Airflow: what a killed task left must not block its branch."""
+
+import logging
+import re
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, unquote
+
+from airflow_pachyderm.client.pfs import Commit
+from airflow_pachyderm.client.push import Owner
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+XCOM_OPEN: Final = "open_commit"
+_OWNER: Final = re.compile(r" by ([^ /]+)/([^ /]+)/([^ /]+)/(-?[0-9]+)$")
+# Of a task in any other state no process is alive. One whose worker died stays "running" until Airflow has missed its heartbeats.
+_ALIVE: Final = frozenset({"running", "restarting"})
+
+
+class TaskOwner(Owner):
+    """A task instance. Its name is in the description of the commit, the commit's id in its XCom ``open_commit``.
+
+    :param context: Of the task that pushes.
+    """
+
+    def __init__(self, context: "Context") -> None:
+        self._ti: Any = context["ti"]
+        parts = (self._ti.dag_id, self._ti.run_id, self._ti.task_id, str(self._ti.map_index))
+        super().__init__("/".join(quote(part, safe="") for part in parts))
+
+    def opened(self, commit: Commit) -> None:
+        """Note that the commit is this task's."""
+        self._ti.xcom_push(key=XCOM_OPEN, value=commit.commit_set)
+
+    def is_gone(self, commit: Commit) -> bool:
+        """Whether the commit is of a task of this Airflow that no process executes any more."""
+        found = _OWNER.search(commit.description)
+        if not found:
+            return False
+        dag_id, run_id, task_id = (unquote(part) for part in found.groups()[:3])
+        map_index = int(found[4])
+        # Another Airflow may have a run of the same name: only the one that opened the commit has its id.
+        if self._ti.xcom_pull(dag_id=dag_id, run_id=run_id, task_ids=task_id, map_indexes=map_index, key=XCOM_OPEN) != commit.commit_set:
+            return False
+        states = self._ti.get_task_states(dag_id=dag_id, run_ids=[run_id], task_ids=[task_id], map_index=map_index)
+        state = next(iter(states.get(run_id, {"": "gone"}).values()))
+        if state not in _ALIVE:
+            log.info(
+                "Task %s of %s/%s, map index %d, is %s and cannot go on with commit %s", task_id, dag_id, run_id, map_index, state, commit
+            )
+        return state not in _ALIVE
