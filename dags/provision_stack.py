@@ -71,7 +71,7 @@ def provision_stack() -> None:
         poke_interval=int(max(1, poll_interval())),
     )
 
-    # After a failure only: leaves nothing that this run created and that costs. They never fail the run, which has failed already.
+    # After a failure only: leaves nothing that this run created and that costs. The run fails all the same, by its last task.
     undo: dict[str, Any] = {**common, "options": {"only_run": True}}
     undo_steps = [
         StepOperator(task_id=f"undo_{name}", step=f"no-{name}", trigger_rule=rule, **undo)
@@ -82,9 +82,17 @@ def provision_stack() -> None:
         )
     ]
 
+    @task
+    def forget(stack: dict[str, Any], changes: dict[str, str]) -> None:
+        """Forget the stack when nothing of it is left."""
+        from dags.provisioning.tasks import end_undo
+
+        end_undo(stack, changes)
+
+    undone: Any = {step.task_id: step.output for step in undo_steps}
     chain(*steps, wants_pipelines(), bootstrap, report(stack))
     chain(steps, undo_steps[0])
-    chain(*undo_steps)
+    chain(*undo_steps, forget(stack, undone))
 
 
 provision_stack()

@@ -41,7 +41,7 @@ def ensure_bucket(client: Any, stack: Stack, wanted: Bucket) -> Done:
             return Done(change=Change.CREATED, message=f"Created bucket {wanted.name} in {wanted.location} of project {stack.project}")
     if differences := list(_differences(found, stack, wanted)):
         raise DifferentError(f"bucket {wanted.name}", differences, "choose another name, or change the Params to match it")
-    return Done(change=Change.FOUND, message=f"Bucket {wanted.name} is there as wanted")
+    return Done(change=Change.of(found.labels, run=stack.run), message=f"Bucket {wanted.name} is there as wanted")
 
 
 def remove_bucket(client: Any, stack: Stack, name: str, *, confirmed: str | None, only_run: str | None = None) -> Outcome:

@@ -67,10 +67,9 @@ def ensure_cluster(client: Any, stack: Stack, wanted: Cluster, progress: dict[st
         raise StepFailedError(
             f"Cluster {wanted.name} is {_Status(found.status).name}: {reason}. Remove it with teardown_stack, then provision again"
         )
-    if operation is None:
-        return Done(change=Change.FOUND, message=f"Cluster {wanted.name} is running as wanted")
     return Done(
-        change=Change.CREATED, message=f"Created cluster {wanted.name}: {wanted.node_count} x {wanted.machine_type} in {wanted.location}"
+        change=Change.of(found.resource_labels, run=stack.run),
+        message=f"Cluster {wanted.name} is running as wanted: {wanted.node_count} x {wanted.machine_type} in {wanted.location}",
     )
 
 
@@ -85,10 +84,10 @@ def remove_cluster(client: Any, stack: Stack, wanted: Cluster, progress: dict[st
         if progress:
             return Done(change=Change.REMOVED, message=f"Deleted cluster {wanted.name}")
         return Done(change=Change.ABSENT, message=f"Cluster {wanted.name} is not there")
-    if only_run is not None and found.resource_labels.get(RUN_LABEL) != only_run:
-        return Done(change=Change.KEPT, message=f"Kept cluster {wanted.name}: an earlier run created it")
     if differences := list(_label_differences(found, stack)):
         raise DifferentError(f"cluster {wanted.name}", differences, "if it may go, delete it by hand")
+    if only_run is not None and found.resource_labels.get(RUN_LABEL) != only_run:
+        return Done(change=Change.KEPT, message=f"Kept cluster {wanted.name}: an earlier run created it")
     if found.status == _Status.STOPPING:
         return Pending(message=f"Cluster {wanted.name} is being deleted", progress={OPERATION: "delete"})
     try:

@@ -53,7 +53,8 @@ def ensure_release(kube: Kube, stack: Stack, progress: dict[str, str], *, archiv
     name: str = wanted["metadata"]["name"]
     found = kube.get("batch/v1", "Job", name, namespace=stack.namespace)
     if found and _state(found) == "Complete" and _is_installed(kube, stack):
-        return Done(change=Change.FOUND, message=f"Helm release pachyderm is installed as wanted (Job {name})")
+        change = Change.of(found["metadata"]["labels"], run=stack.run)
+        return Done(change=change, message=f"Helm release pachyderm is installed as wanted (Job {name})")
     if found and _state(found) in ("Complete", "Failed"):  # of an earlier try, or of a release that is gone since
         kube.delete("batch/v1", "Job", name, namespace=stack.namespace)
         return Pending(message=f"Job {name} of an earlier try is being removed")

@@ -110,6 +110,7 @@ def _job(stack: Stack, name: str, script: str, env: Mapping[str, str], *, instal
         name=name,
         namespace=stack.namespace,
         labels=labels(stack),
+        job_labels={**labels(stack), RUN_LABEL: stack.run},
         installer=INSTALLER,
         image=stack.release.helm_image,
         script=script,

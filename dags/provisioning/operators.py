@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from dags.provisioning.errors import ProvisionError, TransientError
 from dags.provisioning.outcome import Pending
@@ -31,6 +31,7 @@ class StepOperator(BaseOperator):
     :return: ``found``, ``created``, ``updated``, ``removed``, ``absent`` or ``kept``.
     :raises AirflowFailException: Repeating it cannot help. The message says what to change.
     :raises AirflowException: It may succeed at the next try.
+    :raises AirflowSkipException: There is no stack, since its plan failed: nothing was begun that could be undone.
     """
 
     template_fields: Sequence[str] = ("stack", "options")
@@ -59,6 +60,8 @@ class StepOperator(BaseOperator):
         """Call the step, and wait for it in the triggerer when it is not done at once."""
         from dags.provisioning.runner import call  # loads the clients of Google and Kubernetes, which parsing must not
 
+        if self.stack is None:
+            raise AirflowSkipException("There is no stack: its plan failed before anything was begun")
         run = run_label(str(context["run_id"]))
         try:
             outcome = call(self.step, self.stack, run=run, progress={}, options=self.options)

@@ -1,19 +1,28 @@
 """What a step says when it returns."""
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Self
 
 import msgspec
+
+from dags.provisioning.stack import RUN_LABEL
 
 
 class Change(StrEnum):
     """What a finished step did."""
 
     FOUND = "found"  # it was there as wanted: nothing was done
-    CREATED = "created"
+    CREATED = "created"  # by this run, be it in an earlier try
     UPDATED = "updated"
     REMOVED = "removed"
     ABSENT = "absent"  # it was to be removed and was not there
     KEPT = "kept"  # left in place on purpose
+
+    @classmethod
+    def of(cls, labels: Mapping[str, str], *, run: str) -> Self:
+        """Of a thing that is there as wanted, by its labels: a run whose task was killed finds what it created itself."""
+        return cls(cls.CREATED if labels.get(RUN_LABEL) == run else cls.FOUND)
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):

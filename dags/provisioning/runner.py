@@ -5,8 +5,8 @@ from typing import Any
 
 from airflow_pachyderm.exceptions import PachydermError, PachydermUnavailableError
 from dags.provisioning.clients import Clients
-from dags.provisioning.errors import StepFailedError, TransientError
-from dags.provisioning.outcome import Outcome
+from dags.provisioning.errors import DifferentError, StepFailedError, TransientError
+from dags.provisioning.outcome import Change, Done, Outcome
 from dags.provisioning.stack import Stack
 from dags.provisioning.steps import STEPS, Request
 
@@ -32,6 +32,10 @@ def call(
     request = Request(clients=clients or Clients(parsed), stack=parsed, run=run, progress=progress, **options)
     try:
         return STEPS[step](request)
+    except DifferentError as exc:
+        if not request.only_run:
+            raise
+        return Done(change=Change.ABSENT, message=f"Nothing to undo: {exc.thing} is not this stack's ({'; '.join(exc.differences)})")
     except PachydermUnavailableError as exc:
         raise TransientError(str(exc)) from exc
     except PachydermError as exc:

@@ -134,6 +134,21 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True):
         """Labels by which all that belongs to this stack is found again."""
         return {MANAGED_BY: OWNER, STACK_LABEL: self.name}
 
+    @property
+    def identity(self) -> dict[str, str | None]:
+        """What teardown has to know to find all parts; another value is another stack."""
+        return {
+            "target": self.target.value,
+            "name": self.name,
+            "project": self.project,
+            "bucket": self.bucket.name if self.bucket else None,
+            "cluster": self.cluster.name if self.cluster else None,
+            "location": self.cluster.location if self.cluster else None,
+            "namespace": self.namespace,
+            "google_conn_id": self.connections.google,
+            "kubernetes_conn_id": self.connections.kubernetes,
+        }
+
     @classmethod
     def from_params(cls, params: Mapping[str, Any], *, run_id: str) -> Self:
         """Read the Params of ``provision_stack``.

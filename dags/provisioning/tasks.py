@@ -19,10 +19,11 @@ log = logging.getLogger(__name__)
 def plan_stack(given: Mapping[str, Any], *, run_id: str) -> dict[str, Any]:
     """Check the Params, print the cost, and remember the stack.
 
-    :raises AirflowFailException: Names every Param that cannot work.
+    :raises AirflowFailException: Names every Param that cannot work, or the other stack that is remembered.
     """
     try:
         stack = Stack.from_params(given, run_id=run_id)
+        _refuse_second(stack, params.recorded_stack())
     except StackInvalidError as exc:
         raise AirflowFailException(str(exc)) from exc
     log.info("%s", cost.estimate(stack, node_price=given.get("node_price")))
@@ -88,6 +89,34 @@ def end_teardown(stack: Mapping[str, Any], changes: Mapping[str, str]) -> None:
         return  # still recorded: a later teardown, with confirm_bucket, finds it
     params.record_stack(None)
     log.info("Nothing of stack %s is left%s", stack["name"], f" but {', '.join(kept)}" if kept else "")
+
+
+def end_undo(stack: Mapping[str, Any], changes: Mapping[str, str]) -> None:
+    """Forget the stack of a failed run when nothing of it is left, so that the next run may have other names.
+
+    :param changes: What each task that undoes said, by the task.
+    """
+    kept = [task for task, change in changes.items() if change == "kept" and not (task == "undo_cluster" and stack["cluster"] is None)]
+    if kept:
+        log.info("Kept what was there before this run (%s): teardown_stack removes it", ", ".join(kept))
+        return
+    params.record_stack(None)
+    log.info("Nothing of stack %s is left", stack["name"])
+
+
+def _refuse_second(stack: Stack, recorded: Mapping[str, Any] | None) -> None:
+    if recorded is None:
+        return
+    try:
+        known = Stack.from_dict(recorded).identity
+    except StackInvalidError as exc:
+        log.warning("The Variable %s is written anew. %s", params.STACK_VARIABLE, exc)
+        return
+    if differences := [f"{part} is {known[part]}, asked for {asked}" for part, asked in stack.identity.items() if known[part] != asked]:
+        raise StackInvalidError(
+            f"This Airflow has a stack already, and these Params name another one: {'; '.join(differences)}. Remove it first with "
+            f"teardown_stack; or, to leave for good what is left of it, delete the Variable {params.STACK_VARIABLE}"
+        )
 
 
 def _age(stack: Stack) -> str:

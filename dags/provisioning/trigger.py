@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
@@ -13,6 +13,9 @@ from dags.provisioning.outcome import Done, Outcome
 
 if TYPE_CHECKING:
     from dags.provisioning.clients import Clients
+
+
+ON_KILL_SECONDS: Final = 25.0  # Airflow gives 30 (triggerer.on_kill_timeout)
 
 
 class StepTrigger(BaseTrigger):
@@ -68,15 +71,31 @@ class StepTrigger(BaseTrigger):
         yield TriggerEvent(await self._wait())  # type: ignore[no-untyped-call]  # as above
 
     async def on_kill(self) -> None:
-        """A user marked the task or cleared it: undo what this run began. (``cleanup`` would also run when the triggerer restarts.)"""
+        """A user marked the task or cleared it: undo what this run began. (``cleanup`` would also run when the triggerer restarts.)
+
+        Google deletes no cluster whose creation still runs, so this tries for as long as Airflow lets it. After that it is up to the run's
+        undo tasks, which follow a failed task, or to teardown_stack, when the whole run was marked.
+        """
         if self.undo is None:
             return
-        try:
-            outcome = await self._call(self.undo, progress={}, options={"only_run": True})
-        except ProvisionError as exc:
-            self.log.warning("Killed while %s was under way, and it cannot be undone: %s. Run teardown_stack", self.step, exc)
-        else:
-            self.log.info("Killed while %s was under way. Undoing it: %s", self.step, outcome.message)
+        deadline = time.monotonic() + ON_KILL_SECONDS
+        while True:
+            try:
+                outcome = await self._call(self.undo, progress={}, options={"only_run": True})
+            except TransientError as exc:
+                message = str(exc)
+            except ProvisionError as exc:
+                self.log.warning("Killed while %s was under way, and it cannot be undone: %s. Run teardown_stack", self.step, exc)
+                return
+            else:
+                message = outcome.message
+                if isinstance(outcome, Done) or outcome.progress:  # with progress: the deletion has begun, and needs nobody any more
+                    self.log.info("Killed while %s was under way. Undoing it: %s", self.step, message)
+                    return
+            if time.monotonic() + self.poll_interval > deadline:
+                self.log.warning("Killed while %s was under way, and not undone: %s. Run teardown_stack", self.step, message)
+                return
+            await asyncio.sleep(self.poll_interval)
 
     async def _wait(self) -> dict[str, str]:
         progress, message = self.progress, ""

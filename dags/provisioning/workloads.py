@@ -27,10 +27,11 @@ def ensure_base(kube: Kube, stack: Stack) -> Outcome:
     changed = [
         f"{change.value} {manifest['kind']} {manifest['metadata']['name']}" for manifest, change in changes if change is not Change.FOUND
     ]
+    change = Change.of(wanted[0]["metadata"]["labels"], run=stack.run)
     if not changed:
-        return Done(change=Change.FOUND, message=f"Namespace {stack.namespace} is as wanted: {len(wanted)} objects")
+        return Done(change=change, message=f"Namespace {stack.namespace} is as wanted: {len(wanted)} objects")
     return Done(
-        change=Change.CREATED if namespace is None else Change.UPDATED, message=f"In namespace {stack.namespace}: {', '.join(changed)}"
+        change=Change.UPDATED if change is Change.FOUND else change, message=f"In namespace {stack.namespace}: {', '.join(changed)}"
     )
 
 
@@ -91,9 +92,9 @@ def remove_namespace(kube: Kube, stack: Stack, *, only_run: str | None = None) -
         if volumes:
             return Pending(message=f"Waiting until these are gone: {', '.join(volumes)}")
         return Done(change=Change.REMOVED, message=f"Namespace {stack.namespace} is gone, and its volumes too")
+    _refuse_foreign(namespace, stack)
     if only_run is not None and namespace["metadata"].get("labels", {}).get(RUN_LABEL) != only_run:
         return Done(change=Change.KEPT, message=f"Kept namespace {stack.namespace}: an earlier run created it")
-    _refuse_foreign(namespace, stack)
     _delete(kube, namespace)
     return Pending(message=f"Namespace {stack.namespace} is being deleted")
 

@@ -13,6 +13,7 @@ from dags.provisioning.runner import call
 from dags.provisioning.stack import Stack, run_label
 from tests.provisioning.fake_google import ACCESS_TOKEN, PROJECT, CloudStorage, ClusterManager, TokenEndpoint
 from tests.provisioning.fake_kubernetes import Kubernetes
+from tests.provisioning.wire import Wire
 from tests.support_data import SHARED
 
 SENDGRID_KEY = "SG.a-key-that-nobody-may-see"
@@ -34,6 +35,7 @@ class Cloud:
     storage: CloudStorage
     kube: Kubernetes  # the cluster that GKE makes
     existing: Kubernetes  # the cluster that exists
+    wire: Wire
     secrets: list[str] = field(default_factory=list)
 
     def leftovers(self) -> list[str]:
@@ -44,12 +46,12 @@ class Cloud:
 
 def start_cloud() -> tuple[Cloud, dict[str, str], list[Any]]:
     """The fakes, the environment that leads to them, and what has to be stopped."""
-    token = TokenEndpoint()
+    token, wire = TokenEndpoint(), Wire()
     key = token.service_account_key()
-    kube = Kubernetes(ACCESS_TOKEN, schema=helm_schema())
-    existing = Kubernetes(KUBECONFIG_TOKEN, schema=helm_schema())
-    gke = ClusterManager(kube.address, kube.ca, on_deleted=kube.reset)
-    storage = CloudStorage()
+    kube = Kubernetes(ACCESS_TOKEN, schema=helm_schema(), wire=wire)
+    existing = Kubernetes(KUBECONFIG_TOKEN, schema=helm_schema(), wire=wire)
+    gke = ClusterManager(kube.address, kube.ca, on_deleted=kube.reset, wire=wire)
+    storage = CloudStorage(wire=wire)
     google = {"project": PROJECT, "keyfile_dict": json.dumps(key.json), "gke_endpoint": f"127.0.0.1:{gke.port}"}
     environment = {
         "STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{storage.port}",
@@ -59,8 +61,8 @@ def start_cloud() -> tuple[Cloud, dict[str, str], list[Any]]:
         ),
         "AIRFLOW_CONN_SENDGRID_DEFAULT": json.dumps({"conn_type": "http", "password": SENDGRID_KEY}),
     }
-    cloud = Cloud(gke, storage, kube, existing, secrets=[SENDGRID_KEY, KUBECONFIG_TOKEN, ACCESS_TOKEN, key.secret])
-    return cloud, environment, [gke, storage, kube, existing, token]
+    cloud = Cloud(gke, storage, kube, existing, wire, secrets=[SENDGRID_KEY, KUBECONFIG_TOKEN, ACCESS_TOKEN, key.secret])
+    return cloud, environment, [wire, gke, storage, kube, existing, token]
 
 
 @pytest.fixture

@@ -24,6 +24,8 @@ from gcp_storage_emulator.server import RequestHandler
 from gcp_storage_emulator.storage import Storage
 from google.cloud.container_v1 import types
 
+from tests.provisioning.wire import CUT, Wire, grpc_code
+
 PROJECT = "acme-cameras"
 ACCESS_TOKEN = "ya29.fake-access-token"
 _Status = types.Cluster.Status
@@ -51,6 +53,7 @@ class ClusterManager:
     faults: dict[str, list[grpc.StatusCode]] = field(default_factory=dict)
     after_faults: dict[str, list[grpc.StatusCode]] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
+    wire: Wire = field(default_factory=Wire)
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
@@ -76,6 +79,14 @@ class ClusterManager:
         self._server.stop(None).wait()
 
     def _serve(self, name: str, handler: Callable[[Any, Any], Any], request: Any, context: Any) -> Any:
+        port = int(context.peer().rpartition(":")[2])
+        if (status := self.wire.before(name, port)) is not None:
+            context.abort(grpc.StatusCode[grpc_code(status)], f"fault injected into {name}")
+        reply = self._serve_locked(name, handler, request, context)
+        self.wire.after(name, port)
+        return reply
+
+    def _serve_locked(self, name: str, handler: Callable[[Any, Any], Any], request: Any, context: Any) -> Any:
         with self._lock:
             self.calls.append(name)
             if self.faults.get(name):
@@ -160,6 +171,7 @@ class CloudStorage:
 
     foreign: set[str] = field(default_factory=set)
     faults: dict[str, list[int]] = field(default_factory=dict)
+    wire: Wire = field(default_factory=Wire)
 
     def __post_init__(self) -> None:
         self.storage = Storage(use_memory_fs=True)
@@ -190,6 +202,8 @@ class CloudStorage:
 
 
 class _StorageHandler(RequestHandler):
+    wbufsize = -1  # an answer leaves when the request is done with, so that it can still be lost
+
     def __init__(self, owner: CloudStorage, *args: Any) -> None:
         self.owner = owner
         super().__init__(owner.storage, *args)
@@ -200,6 +214,12 @@ class _StorageHandler(RequestHandler):
     def _intercepted(self, method: str) -> bool:
         path, _, query = self.path.partition("?")
         name = path.removeprefix("/storage/v1/b/").partition("/")[0] if path.startswith("/storage/v1/b/") else None
+        status = self.owner.wire.before(f"{method} {path}", self.client_address[1])
+        if status == CUT:
+            self.close_connection = True
+            return True
+        if status:
+            return self._answer(status, {"error": {"code": status, "message": "fault injected"}})
         if self.owner.faults.get(method):
             return self._answer(self.owner.faults[method].pop(0), {"error": {"code": 0, "message": "fault injected"}})
         if name in self.owner.foreign:
@@ -235,16 +255,18 @@ class _StorageHandler(RequestHandler):
         return True
 
     def do_GET(self) -> None:
-        if not self._intercepted("GET"):
-            super().do_GET()
+        self._serve("GET", super().do_GET)
 
     def do_POST(self) -> None:
-        if not self._intercepted("POST"):
-            super().do_POST()
+        self._serve("POST", super().do_POST)
 
     def do_DELETE(self) -> None:
-        if not self._intercepted("DELETE"):
-            super().do_DELETE()
+        self._serve("DELETE", super().do_DELETE)
+
+    def _serve(self, method: str, emulated: Callable[[], None]) -> None:
+        if not self._intercepted(method):
+            emulated()
+        self.owner.wire.after(f"{method} {self.path.partition('?')[0]}", self.client_address[1])
 
 
 class TokenEndpoint:

@@ -29,6 +29,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from kubernetes import client
 
+from tests.provisioning.wire import Wire
+
 CLUSTER_SCOPED = {"namespaces", "nodes", "persistentvolumes"}
 KINDS = {
     "namespaces": ("v1", "Namespace", "V1Namespace"),
@@ -118,6 +120,7 @@ class Kubernetes:
     requests: list[tuple[str, str]] = field(default_factory=list)
     bodies: list[dict[str, Any]] = field(default_factory=list)
     stuck_pods: str | None = None
+    wire: Wire = field(default_factory=Wire)
     bugs: list[str] = field(default_factory=list)  # of this fake, or an assertion in it that does not hold
 
     def __post_init__(self) -> None:
@@ -419,6 +422,9 @@ class _Handler(server.BaseHTTPRequestHandler):
             fault = next((f for f in self.cluster.faults if f.times and f.method == self.command and re.search(f.path, url.path)), None)
             if fault:
                 fault.times -= 1
+        request, port = f"{self.command} {url.path}", self.client_address[1]
+        if (status := self.cluster.wire.before(request, port)) is not None:
+            fault = Fault(self.command, url.path, status)
         if fault and not fault.status:
             self.close_connection = True
             return
@@ -431,6 +437,7 @@ class _Handler(server.BaseHTTPRequestHandler):
         except Exception as exc:  # noqa: BLE001  a bug of the fake must reach the test, not only a log
             self.cluster.bugs.append("".join(traceback.format_exception(exc)))
             status, answer = 501, {"kind": "Status", "status": "Failure", "code": 501, "message": f"the fake has a bug: {exc!r}"}
+        self.cluster.wire.after(request, port)
         data = (answer if isinstance(answer, str) else json.dumps(answer)).encode()
         self.send_response(status)
         self.send_header("Content-Type", "text/plain" if isinstance(answer, str) else "application/json")

@@ -39,8 +39,23 @@ def test_an_existing_cluster_is_waited_for_while_it_provisions(cloud: Cloud) -> 
     retry = once("cluster", stack())
     assert isinstance(retry, Pending)
     assert "PROVISIONING" in retry.message
-    assert finish("cluster", stack()).change is Change.FOUND
+    assert finish("cluster", stack()).change is Change.CREATED, "by this run, whichever try it was"
+    assert finish("cluster", stack(run="another"), run="another").change is Change.FOUND
     assert cloud.gke.calls.count("CreateCluster") == 1
+
+
+@pytest.mark.parametrize("owner", [None, "earlier"])
+def test_a_denied_create_leaves_a_cluster_that_came_to_be_meanwhile(cloud: Cloud, owner: str | None) -> None:
+    """Google's operator deletes whatever cluster has that name; here neither the step nor what undoes it does."""
+    finish("cluster", stack(run="earlier"), run="earlier")
+    if owner is None:
+        cloud.gke.clusters[PATH].resource_labels.clear()
+    cloud.gke.faults["GetCluster"] = [grpc.StatusCode.NOT_FOUND]  # the step looked just before
+    cloud.gke.faults["CreateCluster"] = [grpc.StatusCode.PERMISSION_DENIED]
+    with pytest.raises(StepFailedError, match=r"roles/container.admin"):
+        finish("cluster", stack())
+    assert finish("no-cluster", stack(), only_run=True).change is (Change.KEPT if owner else Change.ABSENT)
+    assert "DeleteCluster" not in cloud.gke.calls
 
 
 @pytest.mark.parametrize(
@@ -76,7 +91,7 @@ def test_someone_elses_cluster_is_neither_used_nor_deleted(cloud: Cloud) -> None
 
 def test_a_lost_answer_to_the_create_makes_no_second_cluster(cloud: Cloud) -> None:
     cloud.gke.after_faults["CreateCluster"] = [grpc.StatusCode.UNAVAILABLE]
-    assert finish("cluster", stack()).change is Change.FOUND
+    assert finish("cluster", stack()).change is Change.CREATED
     assert len(cloud.gke.clusters) == 1
 
 

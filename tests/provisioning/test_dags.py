@@ -92,7 +92,7 @@ def test_up_again_check_down(runner: Runner, conf: dict[str, Any]) -> None:
     assert up["state"] == "success", runner.log.read_text()[-4000:]
     assert up["values"]["pachyderm"] == "created"
     skipped = {task for task, state in up["states"].items() if state == "skipped"}
-    assert skipped == {"bootstrap", "undo_namespace", "undo_cluster", "undo_bucket"}
+    assert skipped == {"bootstrap", "undo_namespace", "undo_cluster", "undo_bucket", "forget"}
     again = runner.run("provision_stack", conf)
     assert {value for value in again["values"].values() if isinstance(value, str)} <= {"found", "absent"}
     assert runner.run("check_stack", {})["state"] == "success"
@@ -110,6 +110,30 @@ def test_a_run_that_fails_is_undone_and_fails(runner: Runner) -> None:
     assert outcome["state"] == "failed"
     assert outcome["states"]["report"] == "upstream_failed"
     assert (outcome["values"]["undo_cluster"], outcome["values"]["undo_bucket"]) == ("removed", "removed")
+    assert runner.cloud.leftovers() == []
+
+
+def test_a_run_that_failed_may_be_repeated_with_other_names(runner: Runner) -> None:
+    """What was undone is forgotten, so that a mistyped name can be corrected."""
+    runner.cloud.storage.foreign.add("taken")
+    assert runner.run("provision_stack", {**GKE, "bucket": "taken"})["state"] == "failed"
+    runner.cloud.storage.foreign.clear()
+    assert runner.run("provision_stack", GKE)["state"] == "success"
+    assert runner.run("teardown_stack", {"confirm": "tuskwatch", "confirm_bucket": "acme-pachyderm"})["state"] == "success"
+    assert runner.cloud.leftovers() == []
+
+
+def test_a_second_stack_is_refused_before_anything_is_begun(runner: Runner) -> None:
+    """Else the first one could not be torn down any more."""
+    assert runner.run("provision_stack", GKE)["state"] == "success"
+    before = runner.cloud.leftovers()
+    outcome = runner.run("provision_stack", {**GKE, "cluster": "second", "bucket": "acme-second"})
+    assert outcome["state"] == "failed"
+    assert {state for task, state in outcome["states"].items() if task.startswith("undo_")} == {"skipped"}, "there is nothing to undo"
+    log = runner.log.read_text()
+    assert "bucket is acme-pachyderm, asked for acme-second; cluster is tuskwatch, asked for second" in log
+    assert runner.cloud.leftovers() == before
+    assert runner.run("teardown_stack", {"confirm": "tuskwatch", "confirm_bucket": "acme-pachyderm"})["state"] == "success"
     assert runner.cloud.leftovers() == []
 
 

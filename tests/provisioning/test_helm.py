@@ -45,7 +45,9 @@ def test_a_killed_install_is_resumed_in_the_same_job(cloud: Cloud) -> None:
     cloud.existing.steps = 12
     assert isinstance(once("release", existing_stack()), Pending)
     assert jobs(cloud) == [job]
-    finish("release", existing_stack())
+    assert finish("release", existing_stack()).change is Change.CREATED
+    assert finish("release", existing_stack()).change is Change.CREATED, "a retry of this run, after its first try was killed"
+    assert finish("release", existing_stack(run="another"), run="another").change is Change.FOUND
 
 
 def test_a_failed_install_says_why_and_can_be_repeated(cloud: Cloud) -> None:

@@ -33,7 +33,7 @@ def test_done_is_told_with_what_became_of_it(cloud: Cloud) -> None:
     assert fire(trigger("cluster", stack(), progress=started.progress)) == {
         "end": "done",
         "change": "created",
-        "message": "Created cluster tuskwatch: 2 x n1-standard-4 in us-east1-b",
+        "message": "Cluster tuskwatch is running as wanted: 2 x n1-standard-4 in us-east1-b",
     }
 
 
@@ -68,6 +68,27 @@ def test_a_killed_task_takes_its_half_made_cluster_with_it(cloud: Cloud) -> None
     finish("no-cluster", stack())
     assert cloud.gke.clusters == {}
     assert cloud.gke.calls.count("DeleteCluster") == 1
+
+
+def test_a_killed_task_waits_for_the_creation_that_google_does_not_interrupt(cloud: Cloud) -> None:
+    cloud.gke.looks_until_ready = 4
+    once("cluster", stack())
+    asyncio.run(trigger("cluster", stack(), undo="no-cluster").on_kill())
+    finish("no-cluster", stack())
+    assert cloud.gke.clusters == {}
+    assert cloud.gke.calls.count("CreateCluster") == 1
+
+
+def test_a_killed_task_that_cannot_wait_for_it_says_what_is_left_to_do(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("dags.provisioning.trigger.ON_KILL_SECONDS", 0.0)
+    cloud.gke.looks_until_ready = 1000
+    once("cluster", stack())
+    asyncio.run(trigger("cluster", stack(), undo="no-cluster").on_kill())
+    said = capsys.readouterr().out
+    assert "busy with another operation" in said
+    assert "Run teardown_stack" in said
 
 
 def test_a_killed_task_leaves_the_cluster_of_an_earlier_run(cloud: Cloud) -> None:
