@@ -44,9 +44,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--listen", default="127.0.0.1:30650", metavar="HOST:PORT", help="default %(default)s; port 0 takes a free one")
     parser.add_argument(
         "--runtime",
-        choices=("process", "docker"),
+        choices=("process", "docker", "auto"),
         default="process",
-        help="run user code as processes of this machine, or in the images that the pipeline specs name (default %(default)s)",
+        help="run user code as processes of this machine, in the images that the pipeline specs name, or in those that Docker has and "
+        "else as processes (default %(default)s)",
     )
     parser.add_argument(
         "--allow-remote", action="store_true", help="listen on other than loopback: anybody who connects can run programs here"
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 def _serve(parser: argparse.ArgumentParser, options: argparse.Namespace, directory: DataDirectory) -> int:
     protobuf_compat.install()
     from minipachd.api.server import Address, serve
+    from minipachd.pps.containers import Runtime
 
     try:
         address = Address.parse(options.listen)
@@ -68,7 +70,7 @@ def _serve(parser: argparse.ArgumentParser, options: argparse.Namespace, directo
             f"argument --listen: {address} can be reached from other machines, and whoever connects can run programs as you; "
             "use 127.0.0.1, or say --allow-remote"
         )
-    asyncio.run(serve(directory, address, ready=lambda bound: print(f"ready {bound}", flush=True), containers=options.runtime == "docker"))
+    asyncio.run(serve(directory, address, ready=lambda bound: print(f"ready {bound}", flush=True), runtime=Runtime(options.runtime)))
     return 0
 
 

@@ -1,6 +1,8 @@
 """Pipeline specifications: messages to drafts of :class:`~minipachd.pps.spec.PipelineSpec`, and stored ones back to messages."""
 
 import json
+import re
+from decimal import Decimal
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
@@ -20,6 +22,7 @@ from minipachd.pps.spec import (
     PipelineKey,
     PipelineSpec,
     ReprocessSpec,
+    ResourceLimits,
     SecretMount,
     Transform,
     UnionInput,
@@ -27,9 +30,13 @@ from minipachd.pps.spec import (
 
 _ECHOED = (
     "resource_requests", "resource_limits", "sidecar_resource_limits", "sidecar_resource_requests", "scheduling_spec", "pod_spec",
-    "pod_patch", "metadata", "tolerations", "determined",
+    "pod_patch", "metadata", "tolerations", "determined", "egress",
 )  # fmt: skip
 _ECHOED_OF_TRANSFORM = ("image_pull_secrets", "debug", "dockerfile", "memory_volume")
+_QUANTITY = re.compile(r"(\d+(?:\.\d*)?(?:[eE]\d{1,2})?)(|k|[MGTPE]|[KMGTPE]i)")
+_UNITS = {"": 1, "k": 1000} | {
+    name: base**power for power, letter in enumerate("KMGTPE", 1) for name, base in ((letter, 1000), (f"{letter}i", 1024))
+}
 _COMBINED: dict[str, type[CrossInput] | type[UnionInput] | type[JoinInput] | type[GroupInput]] = {
     "cross": CrossInput,
     "union": UnionInput,
@@ -74,6 +81,8 @@ def parse_request(request: Any) -> PipelineSpec:
         datum_tries=request.datum_tries,
         reprocess_spec=reprocess_spec,
         autoscaling=request.autoscaling,
+        egress_url=_egress_url(request.egress),
+        resource_limits=_limits(request.resource_limits),
         extras=_extras(request),
     )
 
@@ -193,11 +202,6 @@ def _parse_pfs(message: Any) -> PfsInput:
 
 
 def _parse_transform(message: Any) -> Transform:
-    for mount in message.secrets:
-        if mount.mount_path:
-            raise UnsupportedError(
-                f"mount_path of secret {mount.name!r} is not supported by minipachd: user code runs in no container; use env_var and key"
-            )
     return Transform(
         cmd=tuple(message.cmd),
         stdin=tuple(message.stdin),
@@ -220,12 +224,35 @@ def _refuse_unsupported(request: Any) -> None:
         ("tf_job", "write a transform"),
         ("service", "run the service beside minipachd"),
         ("spout", "write to an input repo from a program of your own"),
-        ("egress", "copy the files out of the output repo"),
     ):
         if request.HasField(field):
             raise UnsupportedError(f"{field} of pipelines is not supported by minipachd; {instead}")
     if request.s3_out:
         raise UnsupportedError("s3_out of pipelines is not supported by minipachd: it has no S3 gateway; write to /pfs/out")
+
+
+def _egress_url(message: Any) -> str:
+    """:raises InvalidError: It names no target, or two. :raises UnsupportedError: It is a database."""
+    if message.HasField("sql_database"):
+        raise UnsupportedError("egress to a sql_database is not supported by minipachd; give a URL or an object_storage")
+    urls = [url for url in (message.URL, message.object_storage.url) if url]
+    if len(urls) > 1:
+        raise InvalidError("egress has a URL and an object_storage.url: give one of them")
+    if not urls and message.HasField("object_storage"):
+        raise InvalidError("egress.object_storage must have a url")
+    return urls[0] if urls else ""
+
+
+def _limits(message: Any) -> ResourceLimits:
+    """:raises InvalidError: The memory is no quantity of Kubernetes'."""
+    return ResourceLimits(cpu=message.cpu, memory_bytes=_quantity(message.memory, "resource_limits.memory") if message.memory else 0)
+
+
+def _quantity(text: str, name: str) -> int:
+    match = _QUANTITY.fullmatch(text)
+    if match is None:
+        raise InvalidError(f"could not parse {name}: {text!r} is not a quantity such as 512Mi, 2G or 1e9")
+    return int(Decimal(match[1]) * _UNITS[match[2]])
 
 
 def _check_json(text: str, name: str) -> None:

@@ -31,6 +31,7 @@ from minipachd.errors import DataDirError
 from minipachd.pfs import Pfs
 from minipachd.pfs.clock import TriggerClock
 from minipachd.pps import Pps
+from minipachd.pps.containers import Runtime
 from minipachd.pps.environment import ServerAddress
 from minipachd.storage import DataDirectory
 
@@ -78,12 +79,14 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-async def serve(directory: DataDirectory, address: Address, *, ready: Callable[[Address], None], containers: bool = False) -> None:
+async def serve(
+    directory: DataDirectory, address: Address, *, ready: Callable[[Address], None], runtime: Runtime = Runtime.PROCESS
+) -> None:
     """Serve until SIGTERM or SIGINT, then end user processes, answer no more and return.
 
     :param ready: Called once with the address that is served.
-    :param containers: Run user code in the images of the specs.
-    :raises EngineUnavailableError: There is no Docker engine for that.
+    :param runtime: Where user code runs.
+    :raises EngineUnavailableError: It is to run in images, and there is no Docker engine for that.
     :raises DataDirError: The database is of a newer version or damaged, or the port is taken.
     """
     loop = asyncio.get_running_loop()
@@ -93,7 +96,7 @@ async def serve(directory: DataDirectory, address: Address, *, ready: Callable[[
         loop.add_signal_handler(number, stopped.set)
     pfs = await asyncio.to_thread(Pfs, directory)
     try:
-        pps = Pps(pfs, directory, serve_gate=WorkerPorts(loop), containers=containers)
+        pps = Pps(pfs, directory, serve_gate=WorkerPorts(loop), runtime=runtime)
         clock = TriggerClock(pfs)
         server = _server(pfs, pps)
         bound = Address(address.host, _listen(server, address))

@@ -25,15 +25,7 @@ def open_url(url: str, *, recursive: bool) -> Iterator[Source]:
     :raises InvalidError: It cannot be read: names the URL and the cause.
     :raises UnsupportedError: Nothing here knows the scheme.
     """
-    import fsspec
-
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        raise InvalidError(f"error retrieving content from {url!r}: it is no URL; give one such as https://host/path or file:///path")
-    try:
-        filesystem, path = fsspec.core.url_to_fs(f"{_SCHEMES.get(scheme, scheme)}://{rest}")
-    except (ImportError, ValueError) as exc:
-        raise UnsupportedError(f"unsupported scheme {scheme!r} in {url!r}: {exc}") from exc
+    filesystem, path = filesystem_of(url)
     if not recursive:
         yield Source("", _pieces(filesystem, path, url))
         return
@@ -46,6 +38,23 @@ def open_url(url: str, *, recursive: bool) -> Iterator[Source]:
         raise InvalidError(f"error retrieving content from {url}: nothing is there")
     for name in found:
         yield Source(name.removeprefix(root).lstrip("/"), _pieces(filesystem, name, f"{url} ({name})"))
+
+
+def filesystem_of(url: str) -> tuple[Any, str]:
+    """What fsspec reads and writes a URL with, and the path in there.
+
+    :raises InvalidError: It is no URL. :raises UnsupportedError: Nothing here knows the scheme.
+    """
+    import fsspec
+
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        raise InvalidError(f"{url!r} is no URL; give one such as https://host/path, gs://bucket/path or file:///path")
+    try:
+        filesystem, path = fsspec.core.url_to_fs(f"{_SCHEMES.get(scheme, scheme)}://{rest}")
+    except (ImportError, ValueError) as exc:
+        raise UnsupportedError(f"unsupported scheme {scheme!r} in {url!r}: {exc}") from exc
+    return filesystem, path
 
 
 def _pieces(filesystem: Any, path: str, url: str) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""The ``docker`` runtime: each command runs in a container of its pipeline's image, with the worker's directory at ``/pfs``.
+"""The ``docker`` and ``auto`` runtimes: each command runs in a container of its pipeline's image, with the worker's directory at ``/pfs``.
 
 A command is started by the ``docker`` program below a :class:`~minipachd.pps.sandbox.Sandbox`, which passes its output on and sees it end.
 So a batching program keeps its container as long as it lives, and any other pipeline gets a new container for each datum. As in a Pachyderm
@@ -8,6 +8,7 @@ network, as user code shares that of its pod with the worker: ``NextDatum`` is a
 """
 
 import contextlib
+import enum
 import logging
 import os
 import shutil
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from minipachd.errors import MinipachdError
 from minipachd.pps.sandbox import Sandbox
+from minipachd.pps.spec import ResourceLimits, Transform
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +27,14 @@ _LABEL = "minipachd.work"
 _ANSWER_SECONDS = 60.0
 _MOST_PROCESSES = 4096
 _CLIENT_VARIABLES = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY", "HOME", "XDG_RUNTIME_DIR")
+
+
+class Runtime(enum.StrEnum):
+    """Where user code runs: as processes of this machine, in its pipeline's image, or in the image where Docker has it."""
+
+    PROCESS = "process"
+    DOCKER = "docker"
+    AUTO = "auto"
 
 
 class EngineUnavailableError(MinipachdError):
@@ -52,12 +62,31 @@ class Containers:
             log.info("removing %d containers of an earlier server", len(left))
             self._ask("rm", "--force", *left)
 
-    def sandbox(self, work_dir: Path, *, image: str, user: str, on_lines: Callable[[Sequence[bytes]], None]) -> "ContainerSandbox":
+    def sandbox(
+        self,
+        work_dir: Path,
+        *,
+        transform: Transform,
+        limits: ResourceLimits,
+        secrets: Mapping[str, Path],
+        on_lines: Callable[[Sequence[bytes]], None],
+    ) -> "ContainerSandbox":
         """A worker's hold on its containers.
 
-        :param user: ``transform.user``; empty leaves the image's own.
+        :param transform: Says the image, and the user; an empty one leaves the image's own.
+        :param secrets: Directories by where the command is to see them.
         """
-        return ContainerSandbox(self, work_dir, image=image, user=user, on_lines=on_lines)
+        return ContainerSandbox(self, work_dir, transform=transform, limits=limits, secrets=secrets, on_lines=on_lines)
+
+    def has_image(self, image: str) -> bool:
+        """Whether the engine could run an image without asking a registry for it."""
+        try:
+            self._ask("image", "inspect", "--format", "{{.Id}}", image)
+        except EngineUnavailableError as exc:
+            if "no such image" in str(exc).lower():
+                return False
+            raise
+        return True
 
     def command(self, *arguments: str) -> list[str]:
         """The command line of the docker program."""
@@ -84,10 +113,18 @@ class ContainerSandbox(Sandbox):
     """Runs commands in containers of one image. Made by :meth:`Containers.sandbox`."""
 
     def __init__(
-        self, containers: Containers, work_dir: Path, *, image: str, user: str, on_lines: Callable[[Sequence[bytes]], None]
+        self,
+        containers: Containers,
+        work_dir: Path,
+        *,
+        transform: Transform,
+        limits: ResourceLimits,
+        secrets: Mapping[str, Path],
+        on_lines: Callable[[Sequence[bytes]], None],
     ) -> None:
         super().__init__(work_dir, on_lines=on_lines, namespace=False)
-        self._containers, self._image, self._user = containers, image, user
+        self._containers, self._image, self._user = containers, transform.image, transform.user
+        self._limits, self._secrets = limits, secrets
         self._name = ""
         self.isolated, self.isolation_error = True, ""  # by the container
 
@@ -129,6 +166,12 @@ class ContainerSandbox(Sandbox):
     def _options(self, cwd: Path) -> list[str]:
         options = ["--rm", "--init", "--name", self._name, "--label", self._containers.label, "--network", "host"]
         options += ["--mount", f"type=bind,src={self.pfs_root},dst=/pfs", "--workdir", str(cwd), "--pids-limit", str(_MOST_PROCESSES)]
+        for target, source in self._secrets.items():
+            options += ["--mount", f"type=bind,src={source},dst={target},readonly"]
+        if self._limits.cpu:
+            options += ["--cpus", f"{self._limits.cpu:g}"]
+        if self._limits.memory_bytes:
+            options += ["--memory", str(self._limits.memory_bytes), "--memory-swap", str(self._limits.memory_bytes)]
         if os.geteuid() != 0:
             options += ["--user", f"{os.geteuid()}:{os.getegid()}"]  # what another user writes could not be removed again
         elif self._user:

@@ -9,6 +9,7 @@ from minipachd.errors import MinipachdError
 from minipachd.pfs import Commit
 from minipachd.pps import jobs, records
 from minipachd.pps.datum import encode_record
+from minipachd.pps.egress import EgressFailedError, EgressTimedOutError, egress
 from minipachd.pps.plan import Inputs, Plan, find_base, find_salvage, make_plan, resolve_inputs
 from minipachd.pps.pool import WorkerPool
 from minipachd.pps.records import DatumCounts, Job, JobFinishedError, Pipeline
@@ -194,6 +195,8 @@ class Controller:
             if left:
                 run.add(left)
                 job, state, reason = self._work(job, pipeline, run, datums=len(left))
+        if pipeline.spec.egress_url and not reason and not run.cancelled:
+            job, state, reason = self._egress(job, pipeline, run)
         if self._stopping and not reason:
             self._flush(job, run)
             return
@@ -236,8 +239,7 @@ class Controller:
 
         :return: The job as stored, and how it is to end.
         """
-        timeout = pipeline.spec.job_timeout_seconds
-        deadline = (job.started_ns or 0) / 1e9 + timeout if timeout else None
+        timeout, deadline = pipeline.spec.job_timeout_seconds, _job_deadline(job, pipeline)
         pool = self._pool_for(pipeline)
         self.run = run
         if self._stopping:
@@ -259,6 +261,34 @@ class Controller:
             self.run = None
         if run.failure:
             return job, JobState.FAILURE, run.failure
+        return job, JobState.SUCCESS, ""
+
+    def _egress(self, job: Job, pipeline: Pipeline, run: JobRun) -> tuple[Job, JobState, str]:
+        """Copy the whole output to where the spec says; it is what :meth:`_work` says of the job otherwise."""
+        job = dataclasses.replace(self._flush(job, run), state=JobState.EGRESSING)
+        with self._pfs.transaction() as txn:
+            jobs.update(txn, job)
+            files = txn.files(txn.commit(jobs.output_commit(job.key)))
+        self.run = run
+        if self._stopping:
+            run.cancel()
+        self.check()
+        try:
+            egress(
+                self._pfs,
+                files,
+                pipeline.spec.egress_url,
+                work_root=self._services.work_root,
+                cancelled=run.ended,
+                deadline=_job_deadline(job, pipeline),
+                say=lambda message: self._services.logs.master(self.key, message, job=job.key.id),
+            )
+        except EgressTimedOutError as exc:
+            return job, JobState.KILLED, str(exc)
+        except EgressFailedError as exc:
+            return job, JobState.FAILURE, str(exc)
+        finally:
+            self.run = None
         return job, JobState.SUCCESS, ""
 
     def _flush(self, job: Job, run: JobRun, *, end: tuple[JobState, str] | None = None) -> Job:
@@ -336,3 +366,9 @@ class Controller:
 
     def _tree(self, root: bytes | None) -> Tree:
         return Tree(self._pfs.nodes, root or EMPTY_ROOT)
+
+
+def _job_deadline(job: Job, pipeline: Pipeline) -> float | None:
+    """When its time is over, on the clock of ``time.time``."""
+    timeout = pipeline.spec.job_timeout_seconds
+    return (job.started_ns or 0) / 1e9 + timeout if timeout else None

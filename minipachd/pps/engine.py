@@ -2,15 +2,17 @@
 
 import logging
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from minipachd.errors import InvalidError, UnsupportedError
 from minipachd.pfs import Changes, Pfs, Txn
 from minipachd.pps import pipelines, records
 from minipachd.pps.batching import ServeGate
-from minipachd.pps.containers import Containers
+from minipachd.pps.containers import Containers, EngineUnavailableError, Runtime
 from minipachd.pps.controller import Controller
 from minipachd.pps.datum import Datum, DatumRecord, decode_record
 from minipachd.pps.environment import ServerAddress
@@ -19,8 +21,9 @@ from minipachd.pps.jobs import JobObserver
 from minipachd.pps.logs import Logs
 from minipachd.pps.plan import resolve_inputs
 from minipachd.pps.records import Job, Pipeline
+from minipachd.pps.sandbox import Sandbox
 from minipachd.pps.secrets import Secrets
-from minipachd.pps.spec import CronInput, DatumId, Input, JobKey, PipelineKey, PipelineSpec, leaves
+from minipachd.pps.spec import CronInput, DatumId, Input, JobKey, PipelineKey, PipelineSpec, Transform, leaves
 from minipachd.pps.ticker import Ticker, write_tick
 from minipachd.pps.validate import input_with_defaults
 from minipachd.pps.worker import Services, WorkerStatus, data_filter
@@ -42,22 +45,29 @@ class Pps:
 
     :param serve_gate: Puts a worker's ``NextDatum`` on the network.
     :param namespaces: False never gives user code a ``/pfs`` of its own, only ``PFS_ROOT``.
-    :param containers: Run user code in the images of the specs.
-    :raises EngineUnavailableError: There is no Docker engine for that.
+    :param runtime: Where user code runs.
+    :raises EngineUnavailableError: It is to run in images, and there is no Docker engine for that.
     """
 
     def __init__(
-        self, pfs: Pfs, directory: DataDirectory, *, serve_gate: ServeGate | None = None, namespaces: bool = True, containers: bool = False
+        self,
+        pfs: Pfs,
+        directory: DataDirectory,
+        *,
+        serve_gate: ServeGate | None = None,
+        namespaces: bool = True,
+        runtime: Runtime = Runtime.PROCESS,
     ) -> None:
         self.pfs = pfs
         self.logs = Logs(directory.logs)
         self.secrets = Secrets(directory.secrets)
         self._services = Services(pfs, self.logs, self.secrets, directory.work, serve_gate, None, namespaces)
-        if containers:
-            self._services.containers = Containers(directory.work)
+        self._services.containers = _containers(runtime, directory.work)
+        self._services.by_image = runtime is Runtime.AUTO
         self._controllers: dict[PipelineKey, Controller] = {}
         self._lock = threading.Lock()
         self._stopping = False
+        self._isolation_error: str | None = None  # not looked at yet; empty where processes can have mounts of their own
         self._ticker = Ticker(pfs)
         self._supervisor = threading.Thread(target=self._supervise, name="pps supervisor", daemon=True)
         pfs.database.install(records.SCHEMA)
@@ -96,8 +106,13 @@ class Pps:
     # Pipelines
 
     def create_pipeline(self, txn: Txn, draft: PipelineSpec, *, update: bool = False, reprocess: bool = False) -> Pipeline:
-        """See :func:`minipachd.pps.pipelines.create`."""
-        return pipelines.create(txn, draft, self.secrets, update=update, reprocess=reprocess)
+        """See :func:`minipachd.pps.pipelines.create`.
+
+        :raises UnsupportedError: Secrets cannot be mounted here.
+        """
+        pipeline = pipelines.create(txn, draft, self.secrets, update=update, reprocess=reprocess)
+        self._check_mounts(pipeline.spec.transform)
+        return pipeline
 
     def delete_pipeline(self, key: PipelineKey, *, force: bool = False, keep_repo: bool = False) -> None:
         """See :func:`minipachd.pps.pipelines.delete`; returns when its processes have ended and its logs are gone."""
@@ -188,6 +203,21 @@ class Pps:
             inputs = resolve_inputs(view, completed, output=None)
         return sorted(datums(completed, inputs.by_leaf.__getitem__), key=lambda datum: datum.id)
 
+    def _check_mounts(self, transform: Transform) -> None:
+        mounted = next((mount for mount in transform.secrets if mount.mount_path), None)
+        if mounted is None or self._services.containers_for(transform.image) is not None:
+            return
+        if self._isolation_error is None:
+            with tempfile.TemporaryDirectory(dir=self._services.work_root, prefix="probe-") as folder:
+                probe = Sandbox(Path(folder), on_lines=lambda _lines: None, namespace=self._services.namespaces)
+                self._isolation_error = probe.isolation_error
+                probe.close()
+        if self._isolation_error:
+            raise UnsupportedError(
+                f"mount_path {mounted.mount_path!r} of secret {mounted.name!r} is not possible here: processes have no mounts of their own "
+                f"({self._isolation_error}); use env_var and key, or start minipachd with --runtime docker"
+            )
+
     def _tree(self, job: Job) -> Tree:
         return Tree(self.pfs.nodes, job.datums or EMPTY_ROOT)
 
@@ -226,3 +256,19 @@ class Pps:
             except Exception:  # the edge of this thread: the next change gives it another chance
                 log.exception("supervisor of pipelines failed")
             self.changes.wait(seen)
+
+
+def _containers(runtime: Runtime, work_root: Path) -> Containers | None:
+    """The Docker engine, where one is wanted.
+
+    :raises EngineUnavailableError: There is none, and nothing runs without.
+    """
+    if runtime is Runtime.PROCESS:
+        return None
+    try:
+        return Containers(work_root)
+    except EngineUnavailableError as exc:
+        if runtime is Runtime.DOCKER:
+            raise
+        log.info("all pipelines run as processes: %s", exc)
+        return None

@@ -1,7 +1,8 @@
 """The small process between a worker and its user code: it makes ``/pfs``, starts the command, and leaves no process behind.
 
-Each worker has one, for its whole life. It runs as ``python -I -S launcher.py FD PFS_ROOT WORK_DIR`` and talks over the inherited
-socket ``FD``: messages are JSON behind a 4-byte big-endian length. Reasons for a process of its own:
+Each worker has one, for its whole life. It runs as ``python -I -S launcher.py FD VIEW``, where ``VIEW`` is JSON: the arguments of
+:func:`isolate`, or null for none of that. It talks over the inherited socket ``FD``: messages are JSON behind a 4-byte big-endian length.
+Reasons for a process of its own:
 
 - the mount namespace that puts the worker's directory at ``/pfs`` belongs to a process, and one per datum would cost more than most datums;
 - a fork from a small single-threaded process is fast and safe, one from the server is neither;
@@ -25,7 +26,8 @@ from pathlib import Path
 from typing import Any
 
 CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
-MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE = 0x1000, 0x2000, 0x4000, 0x40000
+MS_RDONLY, MS_REMOUNT, MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE, MS_RELATIME = 0x1, 0x20, 0x1000, 0x2000, 0x4000, 0x40000, 0x200000
+KEPT_FLAGS = os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC | os.ST_NOATIME | os.ST_NODIRATIME  # MS_ has the same numbers for these
 PR_SET_CHILD_SUBREAPER = 36
 DYING_SECONDS = 0.001
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -42,14 +44,14 @@ def _mount(source: str, target: str, kind: str | None, flags: int) -> None:
     _check(_libc.mount(source.encode(), target.encode(), encoded, ctypes.c_ulong(flags), None), f"mount {source} on {target}")
 
 
-def isolate(pfs_root: Path, work_dir: Path) -> None:
-    """Show ``pfs_root`` at ``/pfs``, to this process and its children alone.
+def isolate(pfs_root: str, secrets: list[tuple[str, str]], hidden: list[str], staging: str) -> None:
+    """Give this process and its children a view of the machine's files of their own. Nothing on the machine changes for that.
 
-    Without a directory ``/pfs`` on the machine a new root is put together from bind mounts of the old one's entries, so that nothing on the
-    machine changes.
-
-    :param work_dir: Has an empty directory ``root`` for that.
-    :raises OSError: The system does not allow it; this process then sees the files as they were.
+    :param pfs_root: To be seen at ``/pfs``.
+    :param secrets: Directories, and where they are to be seen, unchangeable.
+    :param hidden: Directories that are to look empty.
+    :param staging: An empty directory.
+    :raises OSError: The system does not allow it; this process then sees the files as they were, or some of them.
     """
     uid, gid = os.getuid(), os.getgid()
     if uid == 0:
@@ -60,12 +62,28 @@ def isolate(pfs_root: Path, work_dir: Path) -> None:
         Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
         Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
     _mount("none", "/", None, MS_REC | MS_PRIVATE)
-    if Path("/pfs").is_dir():
-        _mount(str(pfs_root), "/pfs", None, MS_BIND)
+    for source, target in [(pfs_root, "/pfs"), *secrets]:
+        _make_directory(target, staging)
+        _mount(source, target, None, MS_BIND)
+    for _, target in secrets:
+        flags = os.statvfs(target).f_flag  # those that the file system has already may not be taken away
+        kept = flags & KEPT_FLAGS | (MS_RELATIME if flags & os.ST_RELATIME else 0)
+        _mount("none", target, None, MS_REMOUNT | MS_BIND | MS_RDONLY | kept)
+    for directory in hidden:
+        _mount("tmpfs", directory, "tmpfs", 0)
+
+
+def _make_directory(path: str, staging: str) -> None:
+    """Have a directory at ``path``, in our view of the files: the nearest one above it that exists is replaced by a new one, put together
+    from bind mounts of its entries."""
+    above = Path(path)
+    while not above.exists():
+        above = above.parent
+    if above == Path(path):
         return
-    root = work_dir / "root"
-    _mount("tmpfs", str(root), "tmpfs", 0)
-    for entry in os.scandir("/"):
+    root = Path(staging)
+    _mount("tmpfs", staging, "tmpfs", 0)
+    for entry in os.scandir(above):
         target = root / entry.name
         if entry.is_symlink():
             target.symlink_to(Path(entry.path).readlink())
@@ -75,12 +93,14 @@ def isolate(pfs_root: Path, work_dir: Path) -> None:
         else:
             target.touch()
             _mount(entry.path, str(target), None, MS_BIND)
-    (root / "pfs").mkdir()
-    _mount(str(pfs_root), str(root / "pfs"), None, MS_BIND)
-    os.chdir(root)
-    _mount(str(root), "/", None, MS_MOVE)
-    os.chroot(".")
-    os.chdir("/")
+    (root / Path(path).relative_to(above)).mkdir(parents=True)
+    if above == Path("/"):
+        os.chdir(root)
+        _mount(staging, "/", None, MS_MOVE)
+        os.chroot(".")
+        os.chdir("/")
+    else:
+        _mount(staging, str(above), None, MS_MOVE)
 
 
 class Launcher:
@@ -211,14 +231,14 @@ def _children() -> list[int]:
 def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     control.set_inheritable(False)
-    isolated, reason = True, ""
-    if sys.argv[4:] == ["--no-namespace"]:
-        isolated, reason = False, "switched off"
-    else:
+    view = json.loads(sys.argv[2])
+    isolated, reason = False, "switched off"
+    if view is not None:
         try:
-            isolate(Path(sys.argv[2]), Path(sys.argv[3]))
+            isolate(**view)
+            isolated, reason = True, ""
         except OSError as exc:
-            isolated, reason = False, str(exc)
+            reason = str(exc)
     launcher = Launcher(control)
     launcher.send(isolated=isolated, reason=reason)
     launcher.serve()

@@ -45,6 +45,7 @@ class JobRun:
 
     :param commits: The commits that the datums read, by (project, repo, type, commit id).
     :param output: The open output commit's files before any of the tasks ran.
+    :ivar ended: Set by :meth:`cancel`, for those who sleep.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class JobRun:
         self._batch = Batch()
         self._running = 0
         self._exhausted = False
-        self._cancelled = False
+        self.ended = threading.Event()
         self.counts = DatumCounts()
         self.stats = DatumStats()
         self.failure = ""
@@ -74,7 +75,7 @@ class JobRun:
     def take(self) -> Task | None:
         """The next datum to run; None when there is no more. Each taken one must be given back by :meth:`settle` or :meth:`abandon`."""
         with self._condition:
-            if self._cancelled or self._exhausted:
+            if self.cancelled or self._exhausted:
                 return None
             task = next(self._tasks, None)
             if task is None:
@@ -142,13 +143,13 @@ class JobRun:
     def cancel(self) -> None:
         """Let no further datum begin, and have the workers kill what runs."""
         with self._condition:
-            self._cancelled = True
+            self.ended.set()
             self._condition.notify_all()
         self.on_cancel()
 
     @property
     def cancelled(self) -> bool:
-        return self._cancelled
+        return self.ended.is_set()
 
     def wait(self, timeout_seconds: float | None) -> bool:
         """Block until no datum runs and none is left, at most for the given time (None: as long as it takes).
@@ -156,7 +157,7 @@ class JobRun:
         :return: Whether that is so.
         """
         with self._condition:
-            return self._condition.wait_for(lambda: self._running == 0 and (self._exhausted or self._cancelled), timeout_seconds)
+            return self._condition.wait_for(lambda: self._running == 0 and (self._exhausted or self.cancelled), timeout_seconds)
 
     def swap(self) -> Batch:
         """Take out what has been settled so far, to write it down; its upload is the caller's to seal and close."""

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from minipachd.errors import MinipachdError
@@ -49,12 +50,23 @@ class Sandbox:
     :param work_dir: Exists; ``pfs`` is made in it.
     :param on_lines: Gets the lines that the command prints, without their newlines, some at a time.
     :param namespace: False leaves ``/pfs`` alone even where it could be made.
+    :param secrets: Directories that cannot be written to, by where the commands are to see them.
+    :param hidden: Directories that are to look empty to them.
     """
 
-    def __init__(self, work_dir: Path, *, on_lines: Callable[[Sequence[bytes]], None], namespace: bool = True) -> None:
+    def __init__(
+        self,
+        work_dir: Path,
+        *,
+        on_lines: Callable[[Sequence[bytes]], None],
+        namespace: bool = True,
+        secrets: Mapping[str, Path] = MappingProxyType({}),
+        hidden: Sequence[Path] = (),
+    ) -> None:
         self.work_dir, self.pfs_root = work_dir, work_dir / "pfs"
         self.pfs_root.mkdir(exist_ok=True)
-        (work_dir / "root").mkdir(exist_ok=True)
+        staging = work_dir / "root"
+        staging.mkdir(exist_ok=True)
         self._on_lines = on_lines
         self._poke_read, self._poke_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._output: int | None = None
@@ -65,9 +77,14 @@ class Sandbox:
         self._closed = False
         ours, theirs = socket.socketpair()
         self._control = ours
-        arguments = [str(theirs.fileno()), str(self.pfs_root), str(work_dir), *([] if namespace else ["--no-namespace"])]
+        view = {
+            "pfs_root": str(self.pfs_root),
+            "secrets": [(str(source), target) for target, source in secrets.items()],
+            "hidden": [str(path) for path in hidden],
+            "staging": str(staging),
+        }
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", launcher.__file__, *arguments],
+            [sys.executable, "-I", "-S", launcher.__file__, str(theirs.fileno()), json.dumps(view if namespace else None)],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             start_new_session=True,

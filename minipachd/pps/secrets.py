@@ -12,6 +12,7 @@ from typing import Any
 
 from minipachd.errors import AlreadyExistsError, InvalidError, NotFoundError
 
+_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
@@ -33,10 +34,13 @@ class SecretInfo:
 
 
 class Secrets:
-    """Kept below one directory of mode 0700."""
+    """Kept below one directory of mode 0700.
+
+    :ivar root: That directory.
+    """
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self.root = root
 
     def create(self, document: bytes, *, now_ns: int) -> None:
         """Store a Kubernetes ``Secret`` document.
@@ -64,7 +68,7 @@ class Secrets:
         return SecretInfo(name, stored["type"], stored["created_ns"])
 
     def list(self) -> list[SecretInfo]:
-        return [self.inspect(path.stem) for path in sorted(self._root.glob("*.json"))]
+        return [self.inspect(path.stem) for path in sorted(self.root.glob("*.json"))]
 
     def delete(self, name: str) -> None:
         """:raises SecretNotFoundError: There is none."""
@@ -74,7 +78,7 @@ class Secrets:
             raise SecretNotFoundError(name) from None
 
     def delete_all(self) -> None:
-        for path in self._root.glob("*.json"):
+        for path in self.root.glob("*.json"):
             path.unlink()
 
     def values(self, name: str) -> dict[str, bytes]:
@@ -83,6 +87,18 @@ class Secrets:
         :raises SecretNotFoundError: There is none.
         """
         return {key: bytes.fromhex(value) for key, value in self._load(name)["values"].items()}
+
+    def write_files(self, name: str, folder: Path) -> None:
+        """Make a directory with one file per key, as ``mount_path`` shows it. Whoever may enter the directory may read them.
+
+        :raises SecretNotFoundError: There is none.
+        """
+        values = self.values(name)
+        folder.mkdir()
+        for key, value in values.items():
+            path = folder / key
+            path.write_bytes(value)
+            path.chmod(0o444)
 
     def _load(self, name: str) -> dict[str, Any]:
         try:
@@ -94,7 +110,7 @@ class Secrets:
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
             raise SecretNotFoundError(name)
-        return self._root / f"{name}.json"
+        return self.root / f"{name}.json"
 
 
 def _parse(document: bytes) -> tuple[str, str, dict[str, bytes]]:
@@ -111,4 +127,7 @@ def _parse(document: bytes) -> tuple[str, str, dict[str, bytes]]:
         ) from None
     if not _NAME.fullmatch(name):
         raise InvalidError(f"secret name {name!r} is invalid: lower-case letters, digits, '-' and '.', at most 253")
+    for key in values:
+        if not _KEY.fullmatch(key) or key in (".", ".."):
+            raise InvalidError(f"secret {name!r} has the invalid key {key!r}: letters, digits, '-', '_' and '.', at most 253")
     return name, str(secret.get("type") or "Opaque"), values

@@ -149,6 +149,12 @@ def input_branch(leaf: LeafInput) -> str:
 
 
 class SecretMount(msgspec.Struct, frozen=True, kw_only=True):
+    """How user code sees a secret.
+
+    :ivar env_var: A variable with the value of ``key``; empty for none.
+    :ivar mount_path: A directory with a file for each key; empty for none.
+    """
+
     name: str
     key: str = ""
     mount_path: str = ""
@@ -177,6 +183,13 @@ class DatumSetSpec(msgspec.Struct, frozen=True, kw_only=True):
     per_worker: int = 0
 
 
+class ResourceLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker's container may take; 0 for as much as there is. The ``docker`` runtime keeps to it, processes have no such bounds."""
+
+    cpu: float = 0.0
+    memory_bytes: int = 0
+
+
 class ReprocessSpec(enum.StrEnum):
     UNTIL_SUCCESS = "until_success"
     EVERY_JOB = "every_job"
@@ -188,6 +201,7 @@ class PipelineSpec(msgspec.Struct, frozen=True, kw_only=True):
     :ivar parallelism: Workers, at least 1; each runs one datum at a time.
     :ivar datum_timeout_seconds: 0 means none; so does 0 in ``job_timeout_seconds``.
     :ivar datum_tries: Attempts per datum, at least 1.
+    :ivar egress_url: Where the files of every job's output are copied to before it ends; empty for nowhere.
     :ivar salt: Goes into every datum hash; a new one makes every datum run again.
     :ivar extras: Fields that the engine only hands back, as the api layer encoded them.
     """
@@ -205,6 +219,8 @@ class PipelineSpec(msgspec.Struct, frozen=True, kw_only=True):
     datum_tries: int = 3
     reprocess_spec: ReprocessSpec = ReprocessSpec.UNTIL_SUCCESS
     autoscaling: bool = False
+    egress_url: str = ""
+    resource_limits: ResourceLimits = ResourceLimits()
     extras: bytes = b""
 
     @property

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import posixpath
 import re
 from collections.abc import Callable, Iterator
 
@@ -9,6 +10,7 @@ import msgspec
 
 from minipachd.errors import InvalidError
 from minipachd.pfs.globs import compile_glob
+from minipachd.pfs.sources import filesystem_of
 from minipachd.pps.cron import parse_schedule
 from minipachd.pps.spec import (
     CronInput,
@@ -43,6 +45,9 @@ def complete(draft: PipelineSpec, *, now_ns: int) -> PipelineSpec:
     check_input(spec.input)
     for secret in spec.transform.secrets:
         _check_secret(secret)
+    _check_mounts(spec.transform.secrets)
+    if spec.egress_url:
+        filesystem_of(spec.egress_url)
     return spec
 
 
@@ -149,6 +154,25 @@ def _check_secret(secret: SecretMount) -> None:
         raise InvalidError("a secret of the transform must have a name")
     if secret.env_var and not secret.key:
         raise InvalidError(f"secret {secret.name!r} with env_var set must also set key")
+
+
+def _check_mounts(secrets: tuple[SecretMount, ...]) -> None:
+    taken: dict[str, str] = {}
+    for secret in (secret for secret in secrets if secret.mount_path):
+        path = secret.mount_path.rstrip("/")
+        if (
+            not path.startswith("/")
+            or path.startswith("//")
+            or posixpath.normpath(path) != path
+            or f"{path}/".startswith(("/pfs/", "/proc/", "/dev/", "/sys/"))
+        ):
+            raise InvalidError(
+                f"mount_path {secret.mount_path!r} of secret {secret.name!r} is invalid: it must be an absolute path of a directory "
+                "without '..', and neither / nor below /pfs, /proc, /dev or /sys"
+            )
+        if path in taken:
+            raise InvalidError(f"secrets {taken[path]!r} and {secret.name!r} have the same mount_path {path!r}")
+        taken[path] = secret.name
 
 
 def _input_with_defaults(node: Input, pipeline: PipelineKey, now_ns: int) -> Input:

@@ -49,6 +49,7 @@ class Services:
     :ivar serve_gate: None where nothing can call ``NextDatum``: batching pipelines then fail their datums.
     :ivar namespaces: Whether to try to give user code its own ``/pfs``.
     :ivar containers: Runs user code in its image; None runs it as a process of this machine.
+    :ivar by_image: Only those pipelines whose image is there run in containers.
     """
 
     pfs: Pfs
@@ -59,7 +60,16 @@ class Services:
     server: ServerAddress | None = None
     namespaces: bool = True
     containers: Containers | None = None
+    by_image: bool = False
     reported_isolation: set[str] = field(default_factory=set)
+
+    def containers_for(self, image: str) -> Containers | None:
+        """What runs the pipelines of an image; None for a process of this machine.
+
+        :raises EngineUnavailableError: Docker cannot be asked whether it has the image.
+        """
+        containers = self.containers
+        return None if containers is not None and self.by_image and not containers.has_image(image) else containers
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +307,8 @@ class Worker:
             if services.serve_gate is None:
                 raise TryFailedError("datum batching is not available: the server offers no port for NextDatum")
             self._gate_server = services.serve_gate(self._gate)
-        sandbox = self._sandbox = self._new_sandbox()
+        containers = services.containers_for(self._transform.image)
+        sandbox = self._sandbox = self._new_sandbox(containers)
         if self._owner is not None:
             os.chown(self._directory, *self._owner)
         self._env = container_env(
@@ -308,21 +319,43 @@ class Worker:
             server=services.server,
             pfs_root=sandbox.mount_point,
             secrets=services.secrets,
-            base=os.environ if services.containers is None else None,
+            base=os.environ if containers is None else None,
         )
         self._workdir = WorkDir(
-            sandbox.pfs_root, services.pfs, mount_point=sandbox.mount_point, owner=self._owner, confined=services.containers is not None
+            sandbox.pfs_root, services.pfs, mount_point=sandbox.mount_point, owner=self._owner, confined=containers is not None
         )
         return sandbox, self._workdir
 
-    def _new_sandbox(self) -> Sandbox:
+    def _new_sandbox(self, containers: Containers | None) -> Sandbox:
         services, transform = self._services, self._transform
-        if services.containers is not None:
-            return services.containers.sandbox(self._directory, image=transform.image, user=transform.user, on_lines=self._log.user)
+        secrets = self._write_secrets()
+        if containers is not None:
+            return containers.sandbox(
+                self._directory, transform=transform, limits=self._pipeline.spec.resource_limits, secrets=secrets, on_lines=self._log.user
+            )
         self._owner = _owner(transform.user)
-        sandbox = Sandbox(self._directory, on_lines=self._log.user, namespace=services.namespaces)
+        sandbox = Sandbox(
+            self._directory, on_lines=self._log.user, namespace=services.namespaces, secrets=secrets, hidden=[services.secrets.root]
+        )
         self._report_isolation(sandbox)
+        if secrets and not sandbox.isolated:
+            sandbox.close()
+            raise TryFailedError(
+                f"secrets cannot be mounted at {', '.join(secrets)}: {sandbox.isolation_error}; use env_var and key instead"
+            )
         return sandbox
+
+    def _write_secrets(self) -> dict[str, Path]:
+        """The secrets that user code finds as files: directories by where it is to see them, which nobody else can enter."""
+        mounts = [mount for mount in self._transform.secrets if mount.mount_path]
+        folder = self._directory / "secrets"
+        found = {}
+        if mounts:
+            folder.mkdir(mode=0o700)
+        for number, mount in enumerate(mounts):
+            found[mount.mount_path.rstrip("/")] = folder / str(number)
+            self._services.secrets.write_files(mount.name, folder / str(number))
+        return found
 
     def _report_isolation(self, sandbox: Sandbox) -> None:
         reason = sandbox.isolation_error

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -115,6 +116,57 @@ def test_a_restarted_server_removes_what_a_killed_one_left(build, lab):
     lab.engine.kill()
     lab.engine.start()
     assert not set(left) & set(containers(lab.engine))
+
+
+def test_limits_and_secret_files_reach_the_container(build, lab):
+    lab.repo()
+    lab.client.create_secret("mail", {"key": "s3cr3t"})
+    program = """
+import json, os, sys
+from pathlib import Path
+read = lambda path: Path(path).read_text().strip() if Path(path).exists() else ""
+try:
+    Path("/secrets/mail/key").write_text("spoiled")
+except OSError as error:
+    kept = error.strerror
+json.dump({
+    "memory": read("/sys/fs/cgroup/memory.max") or read("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+    "cpu": read("/sys/fs/cgroup/cpu.max") or " ".join(read(f"/sys/fs/cgroup/cpu/cpu.cfs_{name}_us") for name in ("quota", "period")),
+    "secret": read("/secrets/mail/key"), "kept": kept,
+}, open("/pfs/out/seen", "w"))
+"""
+    secrets = [pps_proto.SecretMount(name="mail", mount_path="/secrets/mail")]
+    limits = pps_proto.ResourceSpec(cpu=0.5, memory="256Mi")
+    lab.pipeline("look", **python(build("validate"), program, secrets=secrets), resource_limits=limits)
+    job = lab.run({"/a": "1"})["look"]
+    assert job.state == JobState.JOB_SUCCESS, job.reason
+    seen = json.loads(lab.files("look")["/seen"])
+    assert seen == {"memory": str(256 << 20), "cpu": "50000 100000", "secret": "s3cr3t", "kept": "Read-only file system"}
+
+
+def test_more_memory_than_the_limit_costs_the_datum_and_nothing_else(build, lab):
+    lab.repo()
+    program = "import os; data = b'x' * (int(open(os.environ['in']).read()) << 20); open(os.environ['in'].replace('/in/', '/out/'), 'w')"
+    lab.pipeline("eater", **python(build("validate"), program), resource_limits=pps_proto.ResourceSpec(memory="128Mi"))
+    job = lab.run({"/little": "1", "/much": "1000"})["eater"]
+    assert job.state == JobState.JOB_FAILURE
+    assert "/much" in job.reason
+    assert (job.data_processed, job.data_failed) == (1, 1)
+
+
+def test_by_image_a_pipeline_runs_in_it_where_docker_has_it_and_as_a_process_elsewhere(build, tmp_path):
+    if reason := missing_engine():
+        pytest.skip(reason)
+    with Engine(tmp_path, "--runtime", "auto") as engine:
+        lab = Lab(engine)
+        lab.repo()
+        program = "import os; open(os.environ['PFS_ROOT'] + '/out/where', 'w').write(os.environ['PATH'])"
+        lab.pipeline("inside", **python(build("validate"), program))
+        lab.pipeline("outside", **python("no.such.registry/no-such-image:none", program))
+        jobs = lab.run({"/a": "1"})
+        assert {name: job.state for name, job in jobs.items()} == dict.fromkeys(("inside", "outside"), JobState.JOB_SUCCESS)
+        assert lab.files("inside")["/where"].startswith(b"/app/venv/bin:")
+        assert lab.files("outside")["/where"].decode().split(":")[0] == str(Path(sys.executable).parent)
 
 
 def test_the_four_stages_in_their_images(build, lab, material):
