@@ -61,7 +61,7 @@ def put(pfs: PfsClient, repo: str, files: Iterator[tuple[str, bytes]]) -> None:
 def threat(number: int) -> tuple[str, bytes]:
     """A record as the stage writes it."""
     device, timestamp = f"dev{number % _DEVICES}", 1_511_891_000 + number
-    objects = [{"class_id": 1, "label": "person" if number % 50 else "truck", "score": 0.8, "box": {}}]
+    objects: list[dict[str, object]] = [{"class_id": 1, "label": "person" if number % 50 else "truck", "score": 0.8, "box": {}}]
     record = {"device": device, "timestamp": timestamp, "source": f"{device}_{timestamp}.jpg", "objects": objects}
     return f"/{device}/{timestamp}.json", json.dumps(record).encode()
 

@@ -4,13 +4,15 @@ import json
 import os
 import platform
 import subprocess
-import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
+
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,21 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """Values to draw: one line of a plot, or one group of bars where the abscissa is words.
+
+    :ivar plot: Name of the plot, which several curves share; that of its file.
+    :ivar unit: Of the values.
+    """
+
+    plot: str
+    label: str
+    unit: str
+    points: tuple[tuple[float | str, float], ...]
+    abscissa: str = ""
+
+
+@dataclass(frozen=True)
 class Machine:
     """What the figures were taken on."""
 
@@ -57,14 +74,49 @@ class Machine:
         return cls(processor, os.cpu_count() or 1, round(memory, 1), platform.platform(), platform.python_version())
 
 
-def report(figures: Iterable[Figure], json_file: Path | None) -> None:
-    """Print a table; write ``{machine, date, commit, results}`` where a file is given."""
-    rows = [figure.row() for figure in figures]
-    for row in rows:
-        verdict = "" if row["holds"] is None else f"  (target {row['target']}: {'holds' if row['holds'] else 'MISSED'})"
-        sys.stdout.write(f"{row['name']:<60} {row['value']:>12} {row['unit']}{verdict}\n")
-    if json_file is not None:
-        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-        content = {"machine": asdict(Machine.this()), "date": time.strftime("%Y-%m-%d"), "commit": commit, "results": rows}
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(content, indent=1) + "\n")
+def report(results: Iterable[Figure | Curve], json_file: Path | None) -> None:
+    """Print each figure as it comes; write ``{machine, date, commit, results}`` where a file is given.
+
+    What came before an error is written all the same, and the error goes on to the caller.
+    """
+    rows: list[dict[str, object]] = []
+    curves: list[Curve] = []
+    try:
+        for result in results:
+            if isinstance(result, Curve):
+                curves.append(result)
+                continue
+            rows.append(result.row())
+            print(line(rows[-1]), flush=True)
+    finally:
+        if json_file is not None:
+            write(json_file, document(rows, [asdict(curve) for curve in curves]))
+
+
+def line(row: Mapping[str, Any]) -> str:
+    """A row of a result file for the screen."""
+    verdict = "" if row["holds"] is None else f"  (target {row['target']}: {'holds' if row['holds'] else 'MISSED'})"
+    return f"{row['name']:<66} {row['value']:>12} {row['unit']}{verdict}"
+
+
+def document(rows: Sequence[Mapping[str, Any]], curves: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The content of a result file."""
+    return {"machine": asdict(Machine.this()), "date": time.strftime("%Y-%m-%d"), "commit": _commit(), "results": rows, "curves": curves}
+
+
+def write(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a result file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".part")
+    partial.write_text(json.dumps(content, indent=1) + "\n")
+    partial.replace(path)
+
+
+def _commit() -> str:
+    """The commit of the code that ran; a plus sign where files differed from it."""
+    commit = _git("rev-parse", "--short", "HEAD")
+    return commit + "+" if commit and _git("status", "--porcelain", "--untracked-files=no") else commit
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False, cwd=REPOSITORY).stdout.strip()
