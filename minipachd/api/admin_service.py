@@ -6,6 +6,7 @@ from typing import Any
 from google.protobuf.empty_pb2 import Empty
 from python_pachyderm.proto.v2.admin import admin_pb2, admin_pb2_grpc
 from python_pachyderm.proto.v2.auth import auth_pb2_grpc
+from python_pachyderm.proto.v2.enterprise import enterprise_pb2, enterprise_pb2_grpc
 from python_pachyderm.proto.v2.identity import identity_pb2_grpc
 from python_pachyderm.proto.v2.license import license_pb2_grpc
 from python_pachyderm.proto.v2.version.versionpb import version_pb2, version_pb2_grpc
@@ -77,6 +78,19 @@ class LicenseService(license_pb2_grpc.APIServicer):  # type: ignore[misc] # gene
 
     async def DeleteAll(self, request: Any, context: Any) -> None:
         _not_activated()
+
+
+class EnterpriseService(enterprise_pb2_grpc.APIServicer):  # type: ignore[misc] # generated code has no types
+    """``enterprise_v2.API``: what an open-source Pachyderm answers, which has no licence and is never paused."""
+
+    async def GetState(self, request: Any, context: Any) -> Any:
+        return enterprise_pb2.GetStateResponse(state=enterprise_pb2.NONE)
+
+    async def GetActivationCode(self, request: Any, context: Any) -> Any:
+        return enterprise_pb2.GetActivationCodeResponse(state=enterprise_pb2.NONE)
+
+    async def PauseStatus(self, request: Any, context: Any) -> Any:
+        return enterprise_pb2.PauseStatusResponse(status=enterprise_pb2.PauseStatusResponse.UNPAUSED)
 
 
 def empty() -> Any:

@@ -39,9 +39,9 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc] # grpc
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
         handler = await continuation(handler_call_details)
-        if handler is None:
-            return None
         method = handler_call_details.method.lstrip("/")
+        if handler is None:
+            return grpc.stream_stream_rpc_method_handler(_unknown(method))  # whatever its shape is: the refusal looks the same
         streams_in, streams_out = handler.request_streaming, handler.response_streaming
         shape = f"{'stream' if streams_in else 'unary'}_{'stream' if streams_out else 'unary'}"
         behaviour = getattr(handler, shape)
@@ -61,6 +61,14 @@ def _single(behaviour: Callable[[Any, Any], Any], method: str) -> Callable[[Any,
             return await behaviour(request, context)
         except Exception as exc:  # noqa: BLE001 - the process's edge: everything must become a status
             await _abort(context, method, exc)
+
+    return call
+
+
+def _unknown(method: str) -> Callable[[Any, Any], AsyncIterator[Any]]:
+    async def call(_requests: Any, context: Any) -> AsyncIterator[Any]:
+        await _refuse(context, method)
+        yield  # never: what makes this a stream
 
     return call
 

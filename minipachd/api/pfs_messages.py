@@ -5,6 +5,7 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 
+from minipachd.api import newer
 from minipachd.errors import InvalidArgumentError, InvalidError
 from minipachd.pfs import (
     DEFAULT_PROJECT,
@@ -122,6 +123,9 @@ def branch_info(branch: Branch) -> Any:
     )
     if branch.trigger is not None:
         info.trigger.CopyFrom(trigger_message(branch.trigger))
+    since_2_8 = newer.message("pfs_v2.BranchInfo")()
+    since_2_8.created_at.FromNanoseconds(branch.created_ns)
+    info.MergeFromString(since_2_8.SerializeToString())
     return info
 
 

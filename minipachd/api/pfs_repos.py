@@ -6,6 +6,7 @@ from typing import Any
 
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 
+from minipachd.api import newer
 from minipachd.api.admin_service import empty
 from minipachd.api.pfs_messages import (
     branch_info,
@@ -18,6 +19,7 @@ from minipachd.api.pfs_messages import (
     repo_message,
     trigger,
 )
+from minipachd.api.pfs_newer import refuse_propagation_specs
 from minipachd.api.transactions import Transactions
 from minipachd.errors import InvalidArgumentError
 from minipachd.pfs import Pfs, Txn
@@ -132,11 +134,13 @@ def _create_repo(txn: Txn, request: Any) -> Any:
 
 
 def _delete_repo(txn: Txn, request: Any) -> Any:
-    txn.delete_repo(repo_key(request.repo), force=request.force)
-    return empty()
+    """Older clients expect an Empty, which this looks like to them."""
+    deleted = txn.delete_repo(repo_key(request.repo), force=request.force)
+    return newer.message("pfs_v2.DeleteRepoResponse")(deleted=deleted)
 
 
 def _create_branch(txn: Txn, request: Any) -> Any:
+    refuse_propagation_specs(request)
     head = request.head if request.HasField("head") and (request.head.id or request.head.branch.name) else None
     if head is not None and not (head.repo.name or head.branch.repo.name):
         head.branch.repo.CopyFrom(request.branch.repo)

@@ -6,7 +6,9 @@ from google.protobuf.duration_pb2 import Duration
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 from python_pachyderm.proto.v2.pps import pps_pb2
 
+from minipachd.api import newer
 from minipachd.api.pfs_messages import commit_message, timestamp
+from minipachd.api.pipeline_json import effective_spec_json, user_spec_json
 from minipachd.api.pps_spec_messages import fill_details, parse_pipeline, spec_input
 from minipachd.errors import InvalidError
 from minipachd.pfs import META_REPO, SPEC_REPO, CommitKey, CommitSetId, FileKind, RepoKey
@@ -62,6 +64,8 @@ def pipeline_info(pipeline: Pipeline, *, last_job: JobState | None, workers: int
         shown.reason = pipeline.reason
         if pipeline.state is PipelineState.FAILURE:
             shown.recent_error = pipeline.reason
+        texts = newer.message("pps_v2.PipelineInfo")(user_spec_json=user_spec_json(spec), effective_spec_json=effective_spec_json(spec))
+        info.MergeFromString(texts.SerializeToString())
     return info
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from google.protobuf.empty_pb2 import Empty
 from python_pachyderm.proto.v2.pps import pps_pb2, pps_pb2_grpc
 
+from minipachd.api import newer
 from minipachd.api.pps_messages import (
     datum_info,
     dry_datum_info,
@@ -20,7 +21,8 @@ from minipachd.api.pps_messages import (
     pipeline_message,
     secret_info,
 )
-from minipachd.api.pps_spec_messages import parse_input, parse_pipeline, parse_request
+from minipachd.api.pps_newer import NewerPipelineCalls
+from minipachd.api.pps_spec_messages import parse_input, parse_pipeline
 from minipachd.api.threads import stream, wait_for
 from minipachd.api.transactions import Transactions
 from minipachd.errors import InvalidError, UnsupportedError
@@ -36,12 +38,11 @@ _DAY_NS = 24 * 3600 * 10**9
 _HOUR_NS = 3600 * 10**9
 
 
-class PpsService(pps_pb2_grpc.APIServicer):  # type: ignore[misc] # generated code has no types
+class PpsService(NewerPipelineCalls, pps_pb2_grpc.APIServicer):  # type: ignore[misc] # generated code has no types
     """Methods of the protocol that are not here are refused by name (:mod:`minipachd.api.errors`)."""
 
     def __init__(self, pps: Pps, transactions: Transactions) -> None:
-        self._pps, self._transactions = pps, transactions
-        transactions.register("create_pipeline", self._create_pipeline)
+        super().__init__(pps, transactions)
         transactions.register("stop_job", self._stop_job)
 
     # Pipelines
@@ -69,17 +70,17 @@ class PpsService(pps_pb2_grpc.APIServicer):  # type: ignore[misc] # generated co
 
     async def ListPipeline(self, request: Any, context: Any) -> AsyncIterator[Any]:
         wanted = _filter(request.jqFilter, pps_pb2.PipelineState)
-        if request.HasField("commit_set"):
-            raise UnsupportedError("ListPipeline by commit_set is not supported by minipachd; list by history instead")
         key = parse_pipeline(request.pipeline) if request.HasField("pipeline") and request.pipeline.name else None
         projects = {project.name for project in request.projects}
+        set_id = request.commit_set.id
 
         def look(view: View) -> list[Any]:
             if key is not None:
                 records.get_pipeline(view.db, key)
+            every = _pipelines_of_set(view, set_id) if set_id else records.list_pipelines(view.db, history=request.history)
             return [
                 self._pipeline_info(view, pipeline, details=True)
-                for pipeline in records.list_pipelines(view.db, history=request.history)
+                for pipeline in every
                 if (key is None or pipeline.key == key) and (not projects or pipeline.key.project in projects) and wanted(pipeline.state)
             ]
 
@@ -91,7 +92,13 @@ class PpsService(pps_pb2_grpc.APIServicer):  # type: ignore[misc] # generated co
         return Empty()
 
     async def StopPipeline(self, request: Any, context: Any) -> Any:
-        await asyncio.to_thread(self._change, lambda txn: pipelines.stop(txn, parse_pipeline(request.pipeline)))
+        key = parse_pipeline(request.pipeline)
+
+        def stop(txn: Txn) -> None:
+            _check_exists(txn, key, request)
+            pipelines.stop(txn, key)
+
+        await asyncio.to_thread(self._change, stop)
         return Empty()
 
     async def DeletePipeline(self, request: Any, context: Any) -> Any:
@@ -99,6 +106,7 @@ class PpsService(pps_pb2_grpc.APIServicer):  # type: ignore[misc] # generated co
             await asyncio.to_thread(self._pps.delete_pipelines, force=request.force, keep_repo=request.keep_repo)
         else:
             key = parse_pipeline(request.pipeline)
+            self._read(lambda view: _check_exists(view, key, request))
             await asyncio.to_thread(self._pps.delete_pipeline, key, force=request.force, keep_repo=request.keep_repo)
         return Empty()
 
@@ -261,12 +269,6 @@ class PpsService(pps_pb2_grpc.APIServicer):  # type: ignore[misc] # generated co
             job = None if query.job is None else records.find_job(db, JobKey(query.pipeline, query.job))
         return job is None or job.terminal
 
-    def _create_pipeline(self, txn: Txn, request: Any) -> Any:
-        if request.update and request.HasField("spec_commit"):
-            raise InvalidError("cannot update a pipeline and provide a spec commit at the same time")
-        self._pps.create_pipeline(txn, parse_request(request), update=request.update, reprocess=request.reprocess)
-        return Empty()
-
     def _rehearse_pipeline(self, request: Any) -> None:
         with self._pps.pfs.rehearsal() as txn:
             self._create_pipeline(txn, request)
@@ -348,6 +350,12 @@ class PpsService(pps_pb2_grpc.APIServicer):  # type: ignore[misc] # generated co
         return (datum_info(record, job, branch=branch) for record in found)
 
 
+def _check_exists(view: View, key: PipelineKey, request: Any) -> None:
+    """:raises PipelineNotFoundError: The request is a newer client's that wants this to be an error."""
+    if newer.parsed(request).must_exist:
+        records.get_pipeline(view.db, key)
+
+
 def _ancestry(name: str) -> tuple[str, int]:
     """``edges^^`` and ``edges~2`` are ``edges``, two versions back."""
     match = _ANCESTRY.fullmatch(name)
@@ -390,6 +398,12 @@ def _job_set(view: View, set_id: str) -> list[Job]:
     return found
 
 
+def _pipelines_of_set(view: View, set_id: str) -> list[Pipeline]:
+    """The pipelines that had a job in a commit set, in the versions that ran it."""
+    found = (records.find_pipeline(view.db, job.key.pipeline, version=job.version) for job in _job_set(view, set_id))
+    return [pipeline for pipeline in found if pipeline is not None]
+
+
 def _log_query(view: View, request: Any) -> LogQuery:
     """:raises InvalidError: It is not clear whose lines are wanted. :raises NotFoundError: There is no such pipeline or job."""
     pipeline = parse_pipeline(request.pipeline) if request.HasField("pipeline") and request.pipeline.name else None
@@ -400,7 +414,8 @@ def _log_query(view: View, request: Any) -> LogQuery:
         raise InvalidError("pipeline must be specified for the given job")
     if pipeline is None and not job.id:
         raise InvalidError("must specify the Job or Pipeline that the log should be from; minipachd's own log is on its standard error")
-    since_ns = time.time_ns() - (request.since.ToNanoseconds() if request.HasField("since") else _DAY_NS)
+    asked_ns = request.since.ToNanoseconds()  # 0, which pachctl sends when it was told nothing, is as good as none
+    since_ns = time.time_ns() - (asked_ns or _DAY_NS)
     tail = request.tail if request.tail > 0 else None
     common = {"datum": datum, "data_filters": tuple(request.data_filters), "master": request.master, "tail": tail}
     if not job.id:
@@ -411,6 +426,6 @@ def _log_query(view: View, request: Any) -> LogQuery:
     if pipeline is not None and key.pipeline != pipeline:
         raise InvalidError("job is from the wrong pipeline")
     found = records.get_job(view.db, key)
-    if not request.HasField("since"):
+    if not asked_ns:
         since_ns = found.created_ns - _HOUR_NS
     return LogQuery(key.pipeline, key.id, since_ns=since_ns, **common)

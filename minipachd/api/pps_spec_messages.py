@@ -45,9 +45,10 @@ _COMBINED: dict[str, type[CrossInput] | type[UnionInput] | type[JoinInput] | typ
 }
 
 
-def parse_request(request: Any) -> PipelineSpec:
+def parse_request(request: Any, *, user_json: str = "") -> PipelineSpec:
     """A ``CreatePipelineRequest`` as a draft; defaults and most rules come later (:mod:`minipachd.pps.validate`).
 
+    :param user_json: What the user asked for, to be shown again.
     :raises InvalidError: It breaks a rule that only the message shows.
     :raises UnsupportedError: It asks for something that a one-machine engine does not do.
     """
@@ -84,6 +85,7 @@ def parse_request(request: Any) -> PipelineSpec:
         egress_url=_egress_url(request.egress),
         resource_limits=_limits(request.resource_limits),
         extras=_extras(request),
+        user_json=user_json,
     )
 
 
@@ -181,6 +183,18 @@ def fill_details(details: Any, spec: PipelineSpec) -> None:
     for field, value in echoed.ListFields():
         if field.name != "transform" and field.name in known:
             _assign(details, field.name, value)
+
+
+def spec_request(spec: PipelineSpec) -> Any:
+    """The ``CreatePipelineRequest`` that would make this very pipeline."""
+    request = pps_pb2.CreatePipelineRequest(
+        description=spec.description, output_branch=spec.output_branch, reprocess_spec=spec.reprocess_spec, autoscaling=spec.autoscaling
+    )
+    request.pipeline.name = spec.pipeline.name
+    request.pipeline.project.name = spec.pipeline.project
+    request.input.CopyFrom(spec_input(spec.input))
+    fill_details(request, spec)
+    return request
 
 
 def duration(seconds: float) -> Any:

@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from python_pachyderm.proto.v2.admin import admin_pb2_grpc
 from python_pachyderm.proto.v2.auth import auth_pb2_grpc
+from python_pachyderm.proto.v2.enterprise import enterprise_pb2_grpc
 from python_pachyderm.proto.v2.identity import identity_pb2_grpc
 from python_pachyderm.proto.v2.license import license_pb2_grpc
 from python_pachyderm.proto.v2.pfs import pfs_pb2_grpc
@@ -21,7 +22,16 @@ from python_pachyderm.proto.v2.pps import pps_pb2_grpc
 from python_pachyderm.proto.v2.transaction import transaction_pb2_grpc
 from python_pachyderm.proto.v2.version.versionpb import version_pb2_grpc
 
-from minipachd.api.admin_service import AdminService, AuthService, IdentityService, LicenseService, VersionService, empty
+from minipachd.api import newer
+from minipachd.api.admin_service import (
+    AdminService,
+    AuthService,
+    EnterpriseService,
+    IdentityService,
+    LicenseService,
+    VersionService,
+    empty,
+)
 from minipachd.api.errors import ErrorInterceptor
 from minipachd.api.pfs_service import PfsService
 from minipachd.api.pps_service import PpsService
@@ -120,14 +130,17 @@ async def serve(
 def _server(pfs: Pfs, pps: Pps) -> Any:
     server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=_OPTIONS)
     transactions = Transactions(pfs)
-    pfs_pb2_grpc.add_APIServicer_to_server(PfsService(pfs, transactions), server)
-    pps_pb2_grpc.add_APIServicer_to_server(PpsService(pps, transactions), server)
+    files, pipelines = PfsService(pfs, transactions), PpsService(pps, transactions)
+    pfs_pb2_grpc.add_APIServicer_to_server(files, server)
+    pps_pb2_grpc.add_APIServicer_to_server(pipelines, server)
+    server.add_generic_rpc_handlers((newer.handlers("pfs_v2.API", files), newer.handlers("pps_v2.API", pipelines)))
     transaction_pb2_grpc.add_APIServicer_to_server(TransactionService(transactions, empty), server)
     version_pb2_grpc.add_APIServicer_to_server(VersionService(), server)
     admin_pb2_grpc.add_APIServicer_to_server(AdminService(pfs), server)
     auth_pb2_grpc.add_APIServicer_to_server(AuthService(), server)
     identity_pb2_grpc.add_APIServicer_to_server(IdentityService(), server)
     license_pb2_grpc.add_APIServicer_to_server(LicenseService(), server)
+    enterprise_pb2_grpc.add_APIServicer_to_server(EnterpriseService(), server)
     health = health_aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     return server

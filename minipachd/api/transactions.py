@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from python_pachyderm.proto.v2.transaction import transaction_pb2, transaction_pb2_grpc
 
+from minipachd.api import newer
 from minipachd.api.pfs_messages import timestamp
 from minipachd.errors import InvalidError, MinipachdError, NotFoundError
 from minipachd.pfs import CommitSetId, Pfs, Txn
@@ -31,7 +32,7 @@ class Transactions:
         self._actions: dict[str, Action] = {}
 
     def register(self, field: str, action: Action) -> None:
-        """:param field: Of ``TransactionRequest``, such as ``create_repo``."""
+        """:param field: Of ``TransactionRequest``, such as ``create_repo``; of the older or of the newer one."""
         self._actions[field] = action
 
     async def perform(self, field: str, request: Any, context: Any) -> Any:
@@ -42,7 +43,7 @@ class Transactions:
         name = next((str(value) for key, value in context.invocation_metadata() if key == _METADATA and value), None)
         if name is None:
             return await asyncio.to_thread(self._now, field, request)
-        return await asyncio.to_thread(self._append, name, transaction_pb2.TransactionRequest(**{field: request}))
+        return await asyncio.to_thread(self._append, name, _joined(field, request))
 
     def start(self) -> Any:
         """A new empty transaction."""
@@ -121,14 +122,15 @@ class Transactions:
         return responses
 
     def _run(self, txn: Txn, request: Any, at: int, total: int) -> Any:
-        fields = request.ListFields()
-        if len(fields) != 1 or fields[0][0].name not in self._actions:
-            named = ", ".join(field.name for field, _ in fields) or "nothing"
+        calls = [(field.name, call) for field, call in (*request.ListFields(), *newer.parsed(request).ListFields())]
+        if len(calls) != 1 or calls[0][0] not in self._actions:
+            named = ", ".join(name for name, _ in calls) or "nothing"
             raise InvalidError(
                 f"error running request {at + 1} of {total}: it must have exactly one call that transactions know, and has {named}"
             )
         try:
-            return self._actions[fields[0][0].name](txn, fields[0][1])
+            name, call = calls[0]
+            return self._actions[name](txn, call)
         except MinipachdError as exc:
             if total > 1:
                 exc.args = (f"error running request {at + 1} of {total}: {exc}",)
@@ -163,6 +165,14 @@ class TransactionService(transaction_pb2_grpc.APIServicer):  # type: ignore[misc
     async def DeleteAll(self, request: Any, context: Any) -> Any:
         await asyncio.to_thread(self._transactions.delete_all)
         return self._empty()
+
+
+def _joined(field: str, request: Any) -> Any:
+    """One call as a TransactionRequest; a field that python-pachyderm does not know stays in it unread."""
+    if field in transaction_pb2.TransactionRequest.DESCRIPTOR.fields_by_name:
+        return transaction_pb2.TransactionRequest(**{field: request})
+    wrapped = newer.message("transaction_v2.TransactionRequest")(**{field: request})
+    return transaction_pb2.TransactionRequest.FromString(wrapped.SerializeToString())
 
 
 def _row(connection: Any, name: str) -> tuple[int, bytes, bytes]:

@@ -1,18 +1,43 @@
-"""Squashing and dropping commit sets, and taking commits out of the history."""
+"""Squashing and dropping commits and commit sets: taking commits out of the history."""
 
 from typing import TYPE_CHECKING
 
 from minipachd.errors import CommitSetNotFoundError, InvalidError
 from minipachd.pfs import branches
-from minipachd.pfs.types import SPEC_REPO, Commit, Origin
+from minipachd.pfs.types import SPEC_REPO, Commit, CommitKey, Origin
 
 if TYPE_CHECKING:
     from minipachd.pfs.txn import Txn
 
+_SUBVENANCE = """
+    WITH RECURSIVE made (id) AS (
+        SELECT ?
+        UNION SELECT v.commit_id FROM commit_provenance v JOIN made ON v.upstream = made.id)
+    SELECT id FROM made ORDER BY id DESC
+"""
+
 
 def squash(txn: "Txn", set_id: str) -> None:
     """See :meth:`Txn.squash_commit_set`."""
-    rows, commits = _members(txn, set_id)
+    _squash(txn, *_members(txn, set_id))
+
+
+def squash_commit(txn: "Txn", key: CommitKey, *, recursive: bool) -> None:
+    """See :meth:`Txn.squash_commit`."""
+    _squash(txn, *_with_subvenance(txn, key, recursive=recursive))
+
+
+def drop(txn: "Txn", set_id: str) -> None:
+    """See :meth:`Txn.drop_commit_set`."""
+    _drop(txn, *_members(txn, set_id))
+
+
+def drop_commit(txn: "Txn", key: CommitKey, *, recursive: bool) -> None:
+    """See :meth:`Txn.drop_commit`."""
+    _drop(txn, *_with_subvenance(txn, key, recursive=recursive))
+
+
+def _squash(txn: "Txn", rows: list[int], commits: list[Commit]) -> None:
     for row, commit in zip(rows, commits, strict=True):
         children = txn.db.execute("SELECT id, finishing_ns FROM commits WHERE parent = ?", (row,)).fetchall()
         if not children:
@@ -23,11 +48,11 @@ def squash(txn: "Txn", set_id: str) -> None:
     delete_commits(txn, rows, commits)
 
 
-def drop(txn: "Txn", set_id: str) -> None:
-    """See :meth:`Txn.drop_commit_set`."""
-    rows, commits = _members(txn, set_id)
+def _drop(txn: "Txn", rows: list[int], commits: list[Commit]) -> None:
+    doomed = set(rows)
     for row, commit in zip(rows, commits, strict=True):
-        if txn.db.execute("SELECT 1 FROM commits WHERE parent = ? LIMIT 1", (row,)).fetchone():
+        children = txn.db.execute("SELECT id FROM commits WHERE parent = ?", (row,))
+        if any(child not in doomed for (child,) in children):
             raise InvalidError(f"cannot drop a commit that has children: {commit}; drop those first, or squash it")
     delete_commits(txn, rows, commits)
 
@@ -57,10 +82,7 @@ def _members(txn: "Txn", set_id: str) -> tuple[list[int], list[Commit]]:
     rows = [row for (row,) in txn.db.execute("SELECT id FROM commits WHERE set_id = ? ORDER BY id DESC", (set_id,))]
     if not rows:
         raise CommitSetNotFoundError(set_id)
-    commits = [txn.commit_at(row) for row in rows]
-    for commit in commits:
-        if commit.key.repo.type == SPEC_REPO and commit.origin is Origin.USER:
-            raise InvalidError(f"cannot squash or drop commit {commit} because it updated a pipeline")
+    commits = _checked(txn, rows)
     dependent = txn.db.execute(
         """
         SELECT DISTINCT below.set_id FROM commit_provenance v JOIN commits below ON below.id = v.commit_id
@@ -72,6 +94,26 @@ def _members(txn: "Txn", set_id: str) -> tuple[list[int], list[Commit]]:
         listed = ", ".join(found for (found,) in dependent)
         raise InvalidError(f"commit set {set_id} cannot be dropped because it has subvenant commit sets: {listed}")
     return rows, commits
+
+
+def _with_subvenance(txn: "Txn", key: CommitKey, *, recursive: bool) -> tuple[list[int], list[Commit]]:
+    """A commit and everything that was made from it, downstream first.
+
+    :raises InvalidError: Something was made from it, and ``recursive`` is not set; or one of them changed a pipeline.
+    """
+    rows = [row for (row,) in txn.db.execute(_SUBVENANCE, (txn.commit_row(key),))]
+    if len(rows) > 1 and not recursive:
+        made = ", ".join(str(txn.commit_at(row)) for row in rows[:-1])
+        raise InvalidError(f"cannot squash or drop commit {key} without recursive, as it has subvenance: {made}")
+    return rows, _checked(txn, rows)
+
+
+def _checked(txn: "Txn", rows: list[int]) -> list[Commit]:
+    commits = [txn.commit_at(row) for row in rows]
+    for commit in commits:
+        if commit.key.repo.type == SPEC_REPO and commit.origin is Origin.USER:
+            raise InvalidError(f"cannot squash or drop commit {commit} because it updated a pipeline")
+    return commits
 
 
 def remove_repo_commits(txn: "Txn", repo_row: int) -> None:

@@ -248,6 +248,24 @@ class Txn(View):
         """
         commitsets.drop(self, set_id)
 
+    def squash_commit(self, key: CommitKey, *, recursive: bool = False) -> None:
+        """Take a commit out of the history; what later commits show does not change.
+
+        :param recursive: Together with every commit that was made from it.
+        :raises InvalidError: One of them has no child, or an open one, or changed a pipeline; or something was made from it, and this is
+            not recursive.
+        """
+        commitsets.squash_commit(self, key, recursive=recursive)
+
+    def drop_commit(self, key: CommitKey, *, recursive: bool = False) -> None:
+        """Take a commit and what it brought out of the history.
+
+        :param recursive: Together with every commit that was made from it.
+        :raises InvalidError: One of them has children that stay, or changed a pipeline; or something was made from it, and this is not
+            recursive.
+        """
+        commitsets.drop_commit(self, key, recursive=recursive)
+
     # For this package
 
     def add_commit(

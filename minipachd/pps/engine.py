@@ -133,9 +133,11 @@ class Pps:
         return doomed
 
     def delete_all(self) -> None:
-        """Delete every pipeline with its repos, and every secret."""
+        """Delete every pipeline with its repos, every secret, and the defaults of pipeline specs."""
         self.delete_pipelines(force=True)
         self.secrets.delete_all()
+        with self.pfs.transaction() as txn:
+            records.delete_all_defaults(txn.db)
 
     def run_cron(self, key: PipelineKey) -> None:
         """Tick every cron input of a pipeline now.

@@ -125,9 +125,9 @@ def delete_order(txn: Txn) -> list[PipelineKey]:
 
 
 def _salt(spec: PipelineSpec, before: Pipeline | None, *, reprocess: bool) -> str:
-    if before is not None and not reprocess:
-        return before.spec.salt
-    return spec.salt or uuid.uuid4().hex
+    if before is None:
+        return spec.salt or uuid.uuid4().hex
+    return uuid.uuid4().hex if reprocess else before.spec.salt
 
 
 def _check_secrets(spec: PipelineSpec, secrets: Secrets) -> None:

@@ -49,6 +49,10 @@ SCHEMA = Schema(
         CREATE INDEX pps_jobs_by_pipeline ON pps_jobs (project, pipeline, seq);
         CREATE INDEX pps_jobs_active ON pps_jobs (project, pipeline, seq) WHERE state IN ({_ACTIVE});
         """,
+        """
+        CREATE TABLE pps_defaults (
+            project TEXT UNIQUE REFERENCES projects (name) ON DELETE CASCADE, json TEXT NOT NULL, created_ns INTEGER NOT NULL);
+        """,
     ),
 )
 
@@ -83,6 +87,17 @@ class JobFinishedError(InvalidError):
     def __init__(self, job: JobKey) -> None:
         super().__init__(f"job {job} has already finished")
         self.job = job
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What pipeline specs are merged over; see :mod:`minipachd.api.pipeline_json`.
+
+    :ivar json: As it was set; empty when it never was.
+    """
+
+    json: str = ""
+    created_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +252,22 @@ def delete_pipeline(db: sqlite3.Connection, key: PipelineKey) -> None:
     db.execute("DELETE FROM pps_jobs WHERE project = ? AND pipeline = ?", where)
     db.execute("DELETE FROM pps_versions WHERE project = ? AND name = ?", where)
     db.execute("DELETE FROM pps_pipelines WHERE project = ? AND name = ?", where)
+
+
+def defaults(db: sqlite3.Connection, project: str | None) -> Defaults:
+    """Of a project, or of the cluster (None)."""
+    row = db.execute("SELECT json, created_ns FROM pps_defaults WHERE project IS ?", (project,)).fetchone()
+    return Defaults(*row) if row else Defaults()
+
+
+def set_defaults(db: sqlite3.Connection, project: str | None, value: Defaults) -> None:
+    """Those of a project go away with it."""
+    db.execute("DELETE FROM pps_defaults WHERE project IS ?", (project,))
+    db.execute("INSERT INTO pps_defaults VALUES (?, ?, ?)", (project, value.json, value.created_ns))
+
+
+def delete_all_defaults(db: sqlite3.Connection) -> None:
+    db.execute("DELETE FROM pps_defaults")
 
 
 def find_job(db: sqlite3.Connection, key: JobKey) -> Job | None:

@@ -204,6 +204,7 @@ class PipelineSpec(msgspec.Struct, frozen=True, kw_only=True):
     :ivar egress_url: Where the files of every job's output are copied to before it ends; empty for nowhere.
     :ivar salt: Goes into every datum hash; a new one makes every datum run again.
     :ivar extras: Fields that the engine only hands back, as the api layer encoded them.
+    :ivar user_json: What the user asked for, before defaults; empty in pipelines from before this was kept.
     """
 
     pipeline: PipelineKey
@@ -222,6 +223,7 @@ class PipelineSpec(msgspec.Struct, frozen=True, kw_only=True):
     egress_url: str = ""
     resource_limits: ResourceLimits = ResourceLimits()
     extras: bytes = b""
+    user_json: str = ""
 
     @property
     def type(self) -> PipelineType:
