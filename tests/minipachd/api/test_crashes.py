@@ -4,6 +4,8 @@ import random
 import resource
 import sys
 import threading
+import time
+from dataclasses import dataclass
 
 import grpc
 import pytest
@@ -32,6 +34,52 @@ def load(client, acknowledged, stop):
         return
 
 
+@dataclass(frozen=True)
+class Recovery:
+    """After a kill.
+
+    :ivar seconds: From the start of the new server to its first answer.
+    :ivar lost: Acknowledged files that are missing or changed.
+    :ivar extra: Files that had not been acknowledged and are there, whole: their writers will send them again.
+    """
+
+    seconds: float
+    lost: list[str]
+    extra: list[str]
+
+
+def kill_in_the_middle(engine, acknowledged, moment_seconds):
+    """SIGKILL to the server after ``moment_seconds`` of a load, and a new server on its data.
+
+    :param acknowledged: Content by path; what the load adds, and what is found to be there, is added to it.
+    """
+    stop = threading.Event()
+    loader = threading.Thread(target=load, args=(engine.client, acknowledged, stop))
+    loader.start()
+    stop.wait(moment_seconds)  # a random moment of the load, not a wait for something
+    engine.kill()
+    stop.set()
+    loader.join()
+    started = time.monotonic()
+    engine.start()
+
+    client = engine.client
+    head = next(iter(client.list_branch("load"))).head
+    seconds = time.monotonic() - started
+    assert list(client.fsck()) == []
+    if not next(iter(client.inspect_commit(head))).HasField("finished"):
+        client.finish_commit(head)  # started, and its writer is gone
+    held = {info.file.path: info.size_bytes for info in client.list_file(head, "/")}
+    lost, extra = sorted(acknowledged.keys() - held.keys()), sorted(held.keys() - acknowledged.keys())
+    for path, size in held.items():
+        expected = random.Random(int(path[2:])).randbytes(int(path[2:]) * 997 % 150_000)
+        assert size in (len(expected), 0), "an open commit's file may be missing, never partly there"
+        if content(client, head, path) != expected[:size] or (path in acknowledged and size != len(expected)):
+            lost.append(path)
+        acknowledged[path] = expected
+    return Recovery(seconds, lost, extra)
+
+
 def test_what_was_acknowledged_survives_sigkill_whole_and_nothing_is_half_there(engine):
     repo(engine.client, "load")
     repo(engine.client, "below")
@@ -39,28 +87,8 @@ def test_what_was_acknowledged_survives_sigkill_whole_and_nothing_is_half_there(
     acknowledged = {}
     moments = random.Random(7)
     for _ in range(KILLS):
-        stop = threading.Event()
-        loader = threading.Thread(target=load, args=(engine.client, acknowledged, stop))
-        loader.start()
-        stop.wait(moments.uniform(0.05, 0.5))  # a random moment of the load, not a wait for something
-        engine.kill()
-        stop.set()
-        loader.join()
-        engine.start()
-
-        client = engine.client
-        assert list(client.fsck()) == []
-        head = next(iter(client.list_branch("load"))).head
-        if not next(iter(client.inspect_commit(head))).HasField("finished"):
-            client.finish_commit(head)  # started, and its writer is gone
-        held = {info.file.path: info.size_bytes for info in client.list_file(head, "/")}
-        assert set(acknowledged) <= set(held)
-        for path, size in held.items():
-            expected = random.Random(int(path[2:])).randbytes(int(path[2:]) * 997 % 150_000)
-            assert size in (len(expected), 0), "an open commit's file may be missing, never partly there"
-            assert content(client, head, path) == expected[:size]
-            acknowledged[path] = expected
-        for info in client.list_commit("below", all=True):
+        assert kill_in_the_middle(engine, acknowledged, moments.uniform(0.05, 0.5)).lost == []
+        for info in engine.client.list_commit("below", all=True):
             upstream = [found.id for found in info.direct_provenance]
             assert upstream, f"{info.commit.id} was made from nothing"
     assert len(acknowledged) > KILLS
