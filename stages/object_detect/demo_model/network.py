@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from stages.object_detect.demo_model.shapes import KINDS
 
-HEIGHT, WIDTH, STRIDE = 128, 192, 8
+HEIGHT, WIDTH, STRIDE = 160, 224, 8
 ROWS, COLUMNS = HEIGHT // STRIDE, WIDTH // STRIDE
 CLASSES: tuple[int, ...] = tuple(sorted({kind.coco_id for kind in KINDS}))
 MAX_DETECTIONS = 100

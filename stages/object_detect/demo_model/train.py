@@ -88,7 +88,7 @@ def calibrated(graph_file: Path, frames: np.ndarray, truths: Sequence[Truth]) ->
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Train the demo model.")
     parser.add_argument("--frames", type=int, default=8000, help="rendered training frames (default %(default)s)")
-    parser.add_argument("--steps", type=int, default=4500, help=f"batches of {BATCH} (default %(default)s)")
+    parser.add_argument("--steps", type=int, default=8500, help=f"batches of {BATCH} (default %(default)s)")
     parser.add_argument("--out", type=Path, default=GRAPH, help="the graph file (default: beside this script)")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()), help="keeps rendered frames (default %(default)s)")
     args = parser.parse_args(argv)
