@@ -40,8 +40,8 @@ PIPELINES: Final = {  # upstream first; the folder of its spec below the stages
 }
 
 TAGS: Final = ("tuskwatch",)
-RETRIES: Final = 2
-RETRY_SECONDS: Final = float(os.environ.get("TUSKWATCH_RETRY_SECONDS", "10"))  # part of the DAGs' definition, as NIGHTLY_CRON
+RETRIES: Final = int(os.environ.get("TUSKWATCH_RETRIES", "2"))  # part of the DAGs' definition, as NIGHTLY_CRON; so is the next
+RETRY_SECONDS: Final = float(os.environ.get("TUSKWATCH_RETRY_SECONDS", "10"))
 # One commit at a time can be open on a branch, so more pushes at once only wait for each other; the waits for their jobs hold no slot.
 PARALLEL_PUSHES: Final = 4
 # Batches travel as a list of manifest URLs, which has to stay a small XCom; a larger archive gets larger batches.
