@@ -1,11 +1,13 @@
 """What a benchmark reports: figures with their targets, on a screen and as JSON."""
 
+import contextlib
 import json
 import os
 import platform
 import subprocess
+import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +74,31 @@ class Machine:
         processor = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
         memory = psutil.virtual_memory().total / 2**30
         return cls(processor, os.cpu_count() or 1, round(memory, 1), platform.platform(), platform.python_version())
+
+
+class PartsFailedError(RuntimeError):
+    """Some parts of a benchmark could not be measured; the others were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._reasons: list[str] = []
+
+    def __str__(self) -> str:
+        return "\n".join(self._reasons)
+
+    @contextlib.contextmanager
+    def noting(self, part: str) -> Iterator[None]:
+        """Note an error of a part, so that the next one has its turn."""
+        try:
+            yield
+        except Exception as exc:  # noqa: BLE001 - raised by raise_any, when all parts had their turn
+            self._reasons.append(f"{part}: {type(exc).__name__}: {exc}")
+            print(f"FAILED {self._reasons[-1]}", file=sys.stderr, flush=True)
+
+    def raise_any(self) -> None:
+        """Raise this error if a part has failed."""
+        if self._reasons:
+            raise self
 
 
 def report(results: Iterable[Figure | Curve], json_file: Path | None) -> None:

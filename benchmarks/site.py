@@ -55,17 +55,27 @@ class Clients:
     def put(self, repo: str, files: Iterable[tuple[str, bytes]]) -> str:
         """One commit of small files from memory; its id."""
         commit = self.pfs.start_commit_once(repo, "master", "benchmark")
+        self._modify(self.pfs.commit_message(repo, "master", commit.commit_set), files)
+        self.pfs.finish_commit(commit)
+        return commit.commit_set
 
+    def put_once(self, repo: str, files: Iterable[tuple[str, bytes]]) -> None:
+        """A commit in one call.
+
+        :raises grpc.RpcError: As the server gave it.
+        """
+        self._modify(self.pfs.commit_message(repo, "master"), files)
+
+    def _modify(self, commit: Any, files: Iterable[tuple[str, bytes]]) -> None:
         def requests() -> Iterator[Any]:
-            yield pfs_pb2.ModifyFileRequest(set_commit=self.pfs.commit_message(repo, "master", commit.commit_set))
+            yield pfs_pb2.ModifyFileRequest(set_commit=commit)
             for path, content in files:
+                yield pfs_pb2.ModifyFileRequest(delete_file=pfs_pb2.DeleteFile(path=path))
                 add = pfs_pb2.AddFile(path=path)
                 add.raw.value = content
                 yield pfs_pb2.ModifyFileRequest(add_file=add)
 
         self.server.stubs.pfs.ModifyFile(requests(), timeout=JOB_SECONDS)
-        self.pfs.finish_commit(commit)
-        return commit.commit_set
 
     def settle(self, commit_set: str) -> list[JobOutcome]:
         """Wait for the jobs of a commit; all of them, upstream first.

@@ -21,7 +21,7 @@ from benchmarks.peers.plain_airflow import PlainAirflow
 from benchmarks.peers.scripts import Dvc, ShellScript
 from benchmarks.peers.tuskwatch import EngineAlone, Tuskwatch
 from benchmarks.peers.world import Peer, Step, World
-from benchmarks.results import Curve, Figure, report
+from benchmarks.results import Curve, Figure, PartsFailedError, report
 from benchmarks.site import material
 from benchmarks.usage import Usage
 
@@ -33,10 +33,6 @@ PEERS: Final[Mapping[str, Callable[[World], Peer]]] = {
     "airflow-all": partial(PlainAirflow, dag_id="one_task_for_all"),
     "airflow-mapped": partial(PlainAirflow, dag_id="one_task_per_image"),
 }
-
-
-class PeersFailedError(RuntimeError):
-    """Some peers could not be measured; the others were."""
 
 
 def main() -> None:
@@ -60,17 +56,13 @@ def measure(root: Path, model: Path, images: Sequence[Path], *, first: int, name
 
     :param images: Of the first run and of the second step together.
     :param first: How many of them are there from the beginning.
-    :raises PeersFailedError: After all that could be measured.
+    :raises PartsFailedError: After all that could be measured.
     """
-    failed: list[str] = []
+    failed = PartsFailedError()
     for name in names:
-        try:
+        with failed.noting(name):
             yield from measure_peer(root, PEERS[name], name, model, images, first)
-        except Exception as exc:  # noqa: BLE001 - one peer's fault must not lose the others' figures; it is raised at the end
-            failed.append(f"{name}: {type(exc).__name__}: {exc}")
-            print(f"{failed[-1]}", file=sys.stderr, flush=True)
-    if failed:
-        raise PeersFailedError("\n".join(failed))
+    failed.raise_any()
 
 
 def measure_peer(
