@@ -10,7 +10,10 @@ from dags.provisioning.stack import Exposure, Stack
 HOURS_PER_MONTH: Final = 730
 ZONES_PER_REGION: Final = 3
 
-PRICES_AS_OF: Final = "list prices in US dollars for us-east1, entered by hand, without taxes, discounts, network traffic and stored data"
+PRICES_AS_OF: Final = (
+    "list prices in US dollars for us-east1, entered by hand in November 2026 and never compared with Google's list: check them; "
+    "without taxes, discounts, network traffic and stored data"
+)
 # Machine type -> dollars per hour, on demand. A type that is not listed here makes the estimate say so.
 MACHINE_HOUR: Final = {
     "e2-standard-2": 0.0670,

@@ -85,7 +85,10 @@ def end_teardown(stack: Mapping[str, Any], changes: Mapping[str, str]) -> None:
         log.info("%s: %s", step, change)
     kept = [step for step, change in changes.items() if change == "kept" and step != "cluster"]
     if "bucket" in kept:
-        log.info("Kept the bucket %s. It is billed for what it holds", (stack.get("bucket") or {}).get("name"))
+        log.info(
+            "Kept the bucket %s. It is billed for what it holds, and only readable with the database (docs/production.md, Teardown)",
+            (stack.get("bucket") or {}).get("name"),
+        )
         return  # still recorded: a later teardown, with confirm_bucket, finds it
     params.record_stack(None)
     log.info("Nothing of stack %s is left%s", stack["name"], f" but {', '.join(kept)}" if kept else "")
