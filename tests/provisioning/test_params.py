@@ -70,3 +70,12 @@ def test_any_params_give_a_stack_or_the_declared_error(changes: dict[str, object
 
 def test_a_run_label_is_a_label_value_of_google_and_kubernetes() -> None:
     assert run_label("manual__2026-11-23T07:00:00+00:00").isalnum()
+
+
+def test_a_record_of_another_stack_is_refused_and_one_that_cannot_be_read_is_written_anew() -> None:
+    from dags.provisioning.tasks import _refuse_second
+
+    _refuse_second(stack(run="another", machine_type="n2-standard-4"), stack().to_dict())  # the step compares what is there
+    _refuse_second(stack(), {"name": "of an older version"})
+    with pytest.raises(StackInvalidError, match=r"location is us-east1-b, asked for us-east1-c.*teardown_stack"):
+        _refuse_second(stack(location="us-east1-c"), stack().to_dict())
