@@ -100,7 +100,8 @@ class StepTrigger(BaseTrigger):
     async def _wait(self) -> dict[str, str]:
         progress, message = self.progress, ""
         while True:
-            # The worker has just looked; and an event that comes before the task counts as deferred makes Airflow start it anew.
+            # The worker has just looked; and an event that comes before the scheduler has noticed that the task's process ended by
+            # deferring makes it take the try for failed ("state mismatch"): the task starts anew, and finds what is there.
             await asyncio.sleep(self.poll_interval)
             try:
                 outcome = await self._call(self.step, progress=progress, options=self.options)
