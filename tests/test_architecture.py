@@ -17,6 +17,7 @@ ARROWS: dict[str, set[str]] = {
     "minipachd.storage": {"minipachd.errors"},
     "minipachd.pfs": {"minipachd.errors", "minipachd.storage"},
     "minipachd.pps": {"minipachd.errors", "minipachd.storage", "minipachd.pfs"},
+    "minipachd.upkeep": {"minipachd.errors", "minipachd.storage", "minipachd.pfs", "minipachd.pps"},
     "minipachd.api": {"minipachd", "protobuf_compat"},
     "airflow_pachyderm": {"protobuf_compat"},
     "stages": set(),

@@ -4,14 +4,14 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from minipachd.errors import BranchNotFoundError, CommitFinishedError, CommitNotFoundError, InvalidError, NotFoundError
+from minipachd.errors import BranchNotFoundError, CommitFinishedError, CommitNotFoundError, ConflictError, InvalidError, NotFoundError
 from minipachd.pfs import paths, triggers
 from minipachd.pfs.filetree import encode_entry
 from minipachd.pfs.names import check_branch_name, is_id, is_name
 from minipachd.pfs.types import BranchKey, Commit, CommitKey, CommitReference, FileEntry, Origin
 from minipachd.pfs.upload import Upload
 from minipachd.pfs.validation import content_error
-from minipachd.storage import EMPTY_ROOT, Entry, Tree
+from minipachd.storage import CHUNK_ID_BYTES, EMPTY_ROOT, Entry, Tree
 
 if TYPE_CHECKING:
     from minipachd.pfs.txn import Txn
@@ -134,7 +134,20 @@ def write_files(
 ) -> None:
     """See :meth:`Txn.write_files`."""
     row = _open_row(txn, key)
-    tree = txn.files(txn.commit_at(row)).tree
+    _store_root(txn, row, edited(txn, txn.commit_at(row).root, upload=upload, delete=delete, put=put, append=append))
+
+
+def edited(
+    txn: "Txn",
+    root: bytes,
+    *,
+    upload: Upload | None,
+    delete: Iterable[tuple[str, str]],
+    put: Iterable[FileEntry],
+    append: Iterable[FileEntry],
+) -> Tree:
+    """See :meth:`Txn.edited`."""
+    tree = txn.tree(root).tree
     if upload is not None:
         txn.record(upload)  # first: appending reads what it brought
     puts = {(entry.path, entry.tag): entry for entry in put}
@@ -144,7 +157,8 @@ def write_files(
         puts[entry.path, entry.tag] = _appended(txn, tree, entry, puts, deletes)
     for path, _ in puts:
         paths.check(path)
-    _store_root(txn, row, tree.edit(map(encode_entry, puts.values()), deletes))
+    _check_content(txn, puts.values(), upload)
+    return tree.edit(map(encode_entry, puts.values()), deletes)
 
 
 def set_files(txn: "Txn", key: CommitKey, tree_root: bytes) -> None:
@@ -180,6 +194,15 @@ def _open_row(txn: "Txn", key: CommitKey) -> int:
 
 def _store_root(txn: "Txn", row: int, tree: Tree) -> None:
     txn.db.execute("UPDATE commits SET root = ?, size = ? WHERE id = ?", (tree.root, tree.aggregate().weight, row))
+
+
+def _check_content(txn: "Txn", entries: Iterable[FileEntry], upload: Upload | None) -> None:
+    """No commit names bytes that are not there: what is shared with files that were deleted meanwhile may have been collected."""
+    for entry in entries:
+        for at in range(0, len(entry.chunks), CHUNK_ID_BYTES):
+            chunk = entry.chunks[at : at + CHUNK_ID_BYTES]
+            if (upload is None or not upload.holds(chunk)) and not txn.has_chunk(chunk):
+                raise ConflictError(f"content of {entry.path} was deleted while it was being written; repeat the call")
 
 
 def _deleted_keys(tree: Tree, deletes: Iterable[tuple[str, str]], written: set[tuple[str, str]]) -> set[bytes]:

@@ -43,6 +43,10 @@ SCHEMA = Schema(
         CREATE TABLE transactions (
             id TEXT PRIMARY KEY, seq INTEGER NOT NULL, started_ns INTEGER NOT NULL, requests BLOB NOT NULL, responses BLOB NOT NULL);
         """,
+        """
+        CREATE TABLE filesets (
+            id TEXT PRIMARY KEY, deletes BLOB NOT NULL, root BLOB NOT NULL, created_ns INTEGER NOT NULL, expires_ns INTEGER NOT NULL);
+        """,
     ),
 )
 

@@ -26,7 +26,7 @@ from minipachd.pfs.types import (
 )
 from minipachd.pfs.upload import Upload
 from minipachd.pfs.view import View
-from minipachd.storage import ChunkStore, NodeStore
+from minipachd.storage import ChunkStore, NodeStore, Tree
 
 
 class Txn(View):
@@ -227,8 +227,21 @@ class Txn(View):
         :param append: Add to what is there.
         :raises CommitFinishedError: It is not open.
         :raises InvalidError: No file may have this path.
+        :raises ConflictError: Bytes that an entry shares were deleted meanwhile.
         """
         commits.write_files(self, key, upload=upload, delete=delete, put=put, append=append)
+
+    def edited(
+        self,
+        root: bytes,
+        *,
+        upload: Upload | None = None,
+        delete: Iterable[tuple[str, str]] = (),
+        put: Iterable[FileEntry] = (),
+        append: Iterable[FileEntry] = (),
+    ) -> Tree:
+        """What the tree under a root becomes by the operations of :meth:`write_files`; no commit is touched."""
+        return commits.edited(self, root, upload=upload, delete=delete, put=put, append=append)
 
     def set_files(self, key: CommitKey, tree_root: bytes) -> None:
         """Let an open commit begin anew with exactly the files under a root. :raises CommitFinishedError: It is not open."""
@@ -297,6 +310,10 @@ class Txn(View):
         if upload not in self._uploads:
             self._uploads.append(upload)
             upload.record(self.db)
+
+    def has_chunk(self, chunk: bytes) -> bool:
+        """Whether a chunk is in the store, or on its way there with this transaction."""
+        return (self._scratch is not None and self._scratch.holds(chunk)) or chunk in self._chunks
 
     def scratch_upload(self) -> Upload:
         """Where content goes that is only made inside the transaction; sealed and recorded before it ends."""

@@ -54,6 +54,10 @@ class Upload:
         """
         self._writer.seal()
 
+    def holds(self, chunk: bytes) -> bool:
+        """Whether a chunk came in with this upload, or was there and cannot go away while it lives."""
+        return self._writer.holds(chunk)
+
     def record(self, connection: sqlite3.Connection) -> None:
         """Part of the transaction that names the bytes."""
         self._writer.record(connection)
@@ -77,7 +81,7 @@ class Content:
     def __init__(self, writer: ChunkWriter) -> None:
         self._writer = writer
         self._chunks = bytearray()
-        self._tail = bytearray()
+        self._tail: bytes | bytearray = b""
         self._flushed = False  # the last chunk is a part of one, and _tail is empty
         self.size = 0
 
@@ -89,29 +93,40 @@ class Content:
     def append(self, data: bytes) -> None:
         """Add bytes at the end."""
         if self._flushed:
-            self._tail += self._writer.read(bytes(self._chunks[-CHUNK_ID_BYTES:]))
+            self._tail = self._writer.read(bytes(self._chunks[-CHUNK_ID_BYTES:]))
             del self._chunks[-CHUNK_ID_BYTES:]
             self._flushed = False
         self.size += len(data)
         if len(self._tail) + len(data) < CHUNK_BYTES:
-            self._tail += data
+            self._hold(data)
             return
         view = memoryview(data)
         head = CHUNK_BYTES - len(self._tail)
-        self._tail += view[:head]
-        self._chunks += self._writer.add(bytes(self._tail))
-        self._tail.clear()
+        self._chunks += self._writer.add(view[:head] if head == CHUNK_BYTES else b"".join((self._tail, view[:head])))
+        self._tail = b""
         for at in range(head, len(data), CHUNK_BYTES):
             piece = view[at : at + CHUNK_BYTES]
             if len(piece) < CHUNK_BYTES:
-                self._tail += piece
+                self._hold(bytes(piece))
             else:
                 self._chunks += self._writer.add(piece)
 
+    def _hold(self, data: bytes) -> None:
+        if not self._tail:
+            self._tail = data  # not copied: most files come in one piece
+            return
+        if not isinstance(self._tail, bytearray):
+            self._tail = bytearray(self._tail)
+        self._tail += data
+
     def append_stored(self, entry: FileEntry) -> None:
-        """Add a stored file at the end; its whole chunks are shared when the cuts fall at the same places."""
+        """Add a stored file at the end; its whole chunks are shared when the cuts fall at the same places.
+
+        :raises ConflictError: It was deleted meanwhile, and its bytes are gone.
+        """
         regular = len(entry.chunks) // CHUNK_ID_BYTES == -(-entry.size // CHUNK_BYTES)
         if self.size % CHUNK_BYTES == 0 and not self._tail and regular:
+            self._writer.share_all(entry.chunks)
             self._chunks += entry.chunks
             self.size += entry.size
             self._flushed = entry.size % CHUNK_BYTES != 0
@@ -123,7 +138,7 @@ class Content:
         """Put what is in memory into the pack."""
         if self._tail:
             self._chunks += self._writer.add(bytes(self._tail))
-            self._tail.clear()
+            self._tail = b""
             self._flushed = True
 
     def entry(self, path: str, tag: str) -> FileEntry:

@@ -161,13 +161,17 @@ class Base:
     """The job that another one starts from.
 
     :ivar spec: Of the version that ran it.
-    :ivar root: Of its output's files.
+    :ivar files: Its output.
     """
 
     job: Job
     spec: PipelineSpec
-    root: bytes
+    files: FileTree
     inputs: Inputs
+
+    @property
+    def root(self) -> bytes:
+        return self.files.root
 
     def comparable(self, pipeline: Pipeline, settled: Tree) -> bool:
         """Whether what did not change since is sure to be right: same inputs, same salt, and every datum a success."""
@@ -185,7 +189,7 @@ def find_base(view: View, output: Commit, pipeline: Pipeline) -> Base | None:
             job = find_job(view.db, JobKey(pipeline.key, JobId(commit.id)))
             if job is not None and job.state is JobState.SUCCESS:
                 spec = get_pipeline(view.db, pipeline.key, version=job.version).spec
-                return Base(job, spec, commit.root, resolve_inputs(view, spec.input, output=commit))
+                return Base(job, spec, view.files(commit), resolve_inputs(view, spec.input, output=commit))
         parent = commit.parent
     return None
 

@@ -1,6 +1,6 @@
 """Bytes and metadata on disk: a data directory, one SQLite database, packs of content-addressed chunks, and trees over both."""
 
-from minipachd.storage.chunks import CHUNK_BYTES, CHUNK_ID_BYTES, ChunkStore, ChunkWriter
+from minipachd.storage.chunks import CHUNK_BYTES, CHUNK_ID_BYTES, ChunkStore, ChunkWriter, PackUse
 from minipachd.storage.database import Database, Schema
 from minipachd.storage.directory import DataDirectory
 from minipachd.storage.tree import EMPTY_ROOT, Aggregate, Entry, NodeStore, Tree
@@ -16,6 +16,7 @@ __all__ = [
     "Database",
     "Entry",
     "NodeStore",
+    "PackUse",
     "Schema",
     "Tree",
 ]

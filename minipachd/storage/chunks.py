@@ -9,14 +9,17 @@ import errno
 import logging
 import os
 import sqlite3
+import threading
 import uuid
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO, NamedTuple, Self
+from weakref import WeakSet
 
-from minipachd.errors import CorruptError, StorageFullError
+from minipachd.errors import ConflictError, CorruptError, StorageFullError
 from minipachd.storage.database import Database, Schema
 from minipachd.storage.directory import fsync_directory
 
@@ -44,11 +47,28 @@ def chunk_id(data: bytes | memoryview) -> bytes:
     return blake2b(data, digest_size=CHUNK_ID_BYTES).digest()
 
 
+class PackUse(NamedTuple):
+    """How much of a pack is named by chunks, in bytes."""
+
+    id: int
+    name: str
+    size: int
+    used: int
+
+
+class _Place(NamedTuple):
+    pack: str
+    offset: int
+    length: int
+
+
 class ChunkStore:
     """All chunks of a data directory."""
 
     def __init__(self, database: Database, packs: Path) -> None:
         self._database, self._packs = database, packs
+        self._sharing = threading.Lock()
+        self._writers: WeakSet[ChunkWriter] = WeakSet()
         database.install(SCHEMA)
 
     def remove_orphans(self) -> int:
@@ -67,7 +87,85 @@ class ChunkStore:
 
     def writer(self) -> "ChunkWriter":
         """Start an upload; a context manager."""
-        return ChunkWriter(self, self._packs)
+        writer = ChunkWriter(self, self._packs)
+        with self._sharing:
+            self._writers.add(writer)
+        return writer
+
+    def share(self, chunk: bytes, shared: set[bytes]) -> bool:
+        """Add a chunk to what an upload counts on, if it is there."""
+        with self._sharing:
+            if chunk not in self:
+                return False
+            shared.add(chunk)
+            return True
+
+    @contextmanager
+    def sweeping(self) -> Iterator[set[bytes]]:
+        """A write transaction in which no upload begins to share a chunk; gives the chunks that running uploads count on."""
+        held = False
+        try:
+            with self._database.transaction():
+                held = self._sharing.acquire()  # behind the write lock, as in uploads; until the commit is done
+                yield set().union(*(writer.shared for writer in self._writers))
+        finally:
+            if held:
+                self._sharing.release()
+
+    def all_ids(self, start: bytes = b"", stop: bytes = b"") -> Iterator[bytes]:
+        """Every chunk, or those with ``start <= id < stop``; an empty ``stop`` is no bound."""
+        with self._database.reading() as connection:
+            for (chunk,) in connection.execute("SELECT id FROM chunks WHERE id >= ? AND (? = x'' OR id < ?)", (start, stop, stop)):
+                yield chunk
+
+    def forget(self, chunks: Iterable[bytes]) -> None:
+        """Remove chunks from the index; part of the calling thread's write transaction. Only a garbage collection knows which."""
+        with self._database.reading() as connection:
+            connection.executemany("DELETE FROM chunks WHERE id = ?", ((chunk,) for chunk in chunks))
+
+    def usage(self) -> list[PackUse]:
+        """Every pack."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT id, name, size, coalesce(used, 0) FROM packs LEFT JOIN (SELECT pack, sum(length) AS used FROM chunks GROUP BY pack)"
+                " ON pack = id ORDER BY id"
+            )
+            return [PackUse(*row) for row in rows]
+
+    def drop_unused_packs(self) -> list[int]:
+        """Delete the packs in which no chunk lies. Killed in between, they are orphans.
+
+        :return: Their sizes in bytes.
+        """
+        with self._database.transaction() as connection:
+            dropped = connection.execute(
+                "DELETE FROM packs WHERE id IN (SELECT id FROM packs EXCEPT SELECT pack FROM chunks) RETURNING name, size"
+            ).fetchall()
+        for name, _ in dropped:
+            (self._packs / f"{name}.pack").unlink(missing_ok=True)
+        return [size for _, size in dropped]
+
+    def rewrite(self, pack: PackUse) -> int:
+        """Move the chunks of a pack to a new one without gaps, and delete it.
+
+        :return: The new pack's size in bytes.
+        :raises CorruptError: One of them is damaged; the pack stays as it is.
+        :raises StorageFullError: There is no room for the copy; the pack stays as it is.
+        """
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT id, offset, length FROM chunks WHERE pack = ? ORDER BY offset", (pack.id,)).fetchall()
+        old = self._packs / f"{pack.name}.pack"
+        with ChunkWriter(self, self._packs) as writer:
+            for chunk, offset, length in rows:
+                writer.write(chunk, read_verified(old, chunk, offset=offset, length=length))
+            writer.seal()
+            with self._database.transaction() as connection:
+                connection.executemany("DELETE FROM chunks WHERE id = ? AND pack = ?", ((chunk, pack.id) for chunk, _, _ in rows))
+                connection.execute("DELETE FROM packs WHERE id = ?", (pack.id,))
+                writer.record(connection)
+            writer.kept()
+        old.unlink(missing_ok=True)
+        return pack.used
 
     def __contains__(self, chunk: bytes) -> bool:
         with self._database.reading() as connection:
@@ -99,6 +197,17 @@ class ChunkStore:
 
         :raises CorruptError: They are missing, or are not those that were written.
         """
+        place = self._place(chunk)
+        while True:
+            try:
+                return read_verified(self._packs / f"{place.pack}.pack", chunk, offset=place.offset, length=place.length)
+            except CorruptError:
+                before, place = place, self._place(chunk)
+                if place == before:
+                    raise
+                # A garbage collection moved it in between.
+
+    def _place(self, chunk: bytes) -> _Place:
         with self._database.reading() as connection:
             row = connection.execute(
                 "SELECT packs.name, chunks.offset, chunks.length FROM chunks JOIN packs ON packs.id = chunks.pack WHERE chunks.id = ?",
@@ -106,8 +215,7 @@ class ChunkStore:
             ).fetchone()
         if row is None:
             raise CorruptError(f"chunk {chunk.hex()} is in no pack")
-        name, offset, length = row
-        return read_verified(self._packs / f"{name}.pack", chunk, offset=offset, length=length)
+        return _Place(*row)
 
 
 def read_verified(path: Path, chunk: bytes, *, offset: int, length: int) -> bytes:
@@ -132,6 +240,8 @@ class ChunkWriter:
     """Writes the new chunks of one upload; used by one thread at a time.
 
     Nothing is kept unless :meth:`record` ran in a transaction that was committed; leaving the block without it removes the bytes.
+
+    :ivar shared: Chunks of the store that this upload counts on: no garbage collection takes them while it lives.
     """
 
     def __init__(self, store: ChunkStore, packs: Path) -> None:
@@ -141,6 +251,7 @@ class ChunkWriter:
         self._file: BinaryIO | None = None
         self._placed: dict[bytes, tuple[int, int, int]] = {}  # id -> (index of the pack, offset, length)
         self._sealed = self._recorded = False
+        self.shared: set[bytes] = set()
 
     def add(self, data: bytes | memoryview) -> bytes:
         """Keep a chunk, unless it is there already.
@@ -150,8 +261,32 @@ class ChunkWriter:
         :raises StorageFullError: The disk is full.
         """
         chunk = chunk_id(data)
-        if chunk in self._placed or chunk in self._store:
-            return chunk
+        if not self.share(chunk):
+            self.write(chunk, data)
+        return chunk
+
+    def share(self, chunk: bytes) -> bool:
+        """Count on a chunk that is there already.
+
+        :return: Whether it is.
+        """
+        return chunk in self._placed or chunk in self.shared or self._store.share(chunk, self.shared)
+
+    def holds(self, chunk: bytes) -> bool:
+        """Whether a chunk came in with this upload, or is counted on."""
+        return chunk in self._placed or chunk in self.shared
+
+    def share_all(self, chunks: bytes) -> None:
+        """Count on all chunks of a stored file, given as their ids behind each other.
+
+        :raises ConflictError: One is not there any more.
+        """
+        for at in range(0, len(chunks), CHUNK_ID_BYTES):
+            if not self.share(chunks[at : at + CHUNK_ID_BYTES]):
+                raise ConflictError("content that this call shares was deleted while it ran; repeat the call")
+
+    def write(self, chunk: bytes, data: bytes | memoryview) -> None:
+        """Put a chunk into the pack, wherever else it may be. :raises StorageFullError: The disk is full."""
         self._sealed = False
         with _full_disk(self._folder):
             if self._file is None or self._sizes[-1] + len(data) > _PACK_BYTES:
@@ -159,7 +294,6 @@ class ChunkWriter:
             self._placed[chunk] = (len(self._packs) - 1, self._sizes[-1], len(data))
             self._open_file().write(data)
         self._sizes[-1] += len(data)
-        return chunk
 
     def read(self, chunk: bytes) -> bytes:
         """The bytes of a chunk of this upload or of the store.
@@ -219,6 +353,7 @@ class ChunkWriter:
             self._close_file()
         for path in self._packs:
             path.unlink(missing_ok=True)
+        self.shared.clear()
 
     def _roll(self) -> None:
         if self._file is not None:

@@ -26,15 +26,23 @@ class Schema:
 
 
 class Database:
-    """One SQLite file in WAL mode at ``synchronous=FULL``: a transaction that returned survives a power cut."""
+    """One SQLite file in WAL mode at ``synchronous=FULL``: a transaction that returned survives a power cut.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    :param read_only: Look at a database that another process may be writing to; its tables must be of this version.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self._path, self._read_only = path, read_only
         self._write_lock = threading.RLock()
         self._writer_thread: int | None = None
         self._idle_readers: list[sqlite3.Connection] = []
+        self._snapshots: set[object] = set()
+        self._snapshot_ended = threading.Condition()
         try:
             self._writer = self._connect()
+            if read_only:
+                self._writer.execute("SELECT 1 FROM sqlite_master")
+                return
             self._writer.execute("PRAGMA journal_mode = WAL")
             self._writer.execute("CREATE TABLE IF NOT EXISTS schema_versions (component TEXT PRIMARY KEY, version INTEGER NOT NULL)")
         except sqlite3.DatabaseError as exc:
@@ -43,8 +51,11 @@ class Database:
     def install(self, schema: Schema) -> None:
         """Create or migrate the tables of a component, in one transaction.
 
-        :raises DataDirError: A newer minipachd made them. Nothing was changed.
+        :raises DataDirError: A newer minipachd made them, or an older one and this is read-only. Nothing was changed.
         """
+        if self._read_only:
+            self._check_version(schema)
+            return
         with self.transaction() as connection:
             row = connection.execute("SELECT version FROM schema_versions WHERE component = ?", (schema.component,)).fetchone()
             version = row[0] if row else 0
@@ -57,6 +68,15 @@ class Database:
                 for statement in _statements(script):
                     connection.execute(statement)
             connection.execute("INSERT OR REPLACE INTO schema_versions VALUES (?, ?)", (schema.component, len(schema.migrations)))
+
+    def _check_version(self, schema: Schema) -> None:
+        with self.reading() as connection:
+            row = connection.execute("SELECT version FROM schema_versions WHERE component = ?", (schema.component,)).fetchone()
+        if row is None or row[0] != len(schema.migrations):
+            raise DataDirError(
+                f"database {self._path}: the {schema.component} tables have version {row[0] if row else 0}, this minipachd knows "
+                f"{len(schema.migrations)}; serve the directory once with this version, which migrates it"
+            )
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -85,12 +105,29 @@ class Database:
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
         """A connection that sees the state of one moment until the block ends. Keep it short: it holds back the WAL's checkpoint."""
-        with self._reader() as connection, _translated(self._path):
-            connection.execute("BEGIN")
-            try:
-                yield connection
-            finally:
-                connection.execute("ROLLBACK")
+        token = object()
+        with self._snapshot_ended:
+            self._snapshots.add(token)
+        try:
+            with self._reader() as connection, _translated(self._path):
+                connection.execute("BEGIN")
+                try:
+                    yield connection
+                finally:
+                    connection.execute("ROLLBACK")
+        finally:
+            with self._snapshot_ended:
+                self._snapshots.remove(token)
+                self._snapshot_ended.notify_all()
+
+    def outlast_snapshots(self, timeout_seconds: float) -> bool:
+        """Block until every snapshot that is open now has ended.
+
+        :return: False when the time ran out first.
+        """
+        with self._snapshot_ended:
+            before = set(self._snapshots)
+            return self._snapshot_ended.wait_for(lambda: before.isdisjoint(self._snapshots), timeout_seconds)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -125,7 +162,8 @@ class Database:
             self._idle_readers.append(connection)
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=60, cached_statements=256)
+        name = f"{self._path.absolute().as_uri()}?mode={'ro' if self._read_only else 'rwc'}"
+        connection = sqlite3.connect(name, uri=True, isolation_level=None, check_same_thread=False, timeout=60, cached_statements=256)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         return connection

@@ -6,12 +6,14 @@ alone: the same entries give the same root however they came in, two versions di
 that these are known for any range of keys at the price of two descents.
 """
 
+import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
+from weakref import WeakSet
 
 import msgspec
 
@@ -78,11 +80,59 @@ class NodeStore:
         self._database = database
         database.install(SCHEMA)
         self.load = lru_cache(maxsize=_CACHED_NODES)(self._load)
+        self._held: WeakSet[Tree] = WeakSet()
+        self._held_lock = threading.Lock()
 
     def save(self, nodes: dict[bytes, bytes]) -> None:
         """Keep encoded nodes; part of the calling thread's write transaction."""
         with self._database.reading() as connection:
             connection.executemany("INSERT OR IGNORE INTO nodes VALUES (?, ?)", nodes.items())
+
+    def hold(self, tree: "Tree") -> None:
+        """Keep what a tree reaches from being collected for as long as the object lives."""
+        with self._held_lock:
+            self._held.add(tree)
+
+    def held_roots(self) -> set[bytes]:
+        """The roots of all trees that somebody holds."""
+        with self._held_lock:
+            return {tree.root for tree in self._held}
+
+    def all_ids(self) -> Iterator[bytes]:
+        """Every node."""
+        with self._database.reading() as connection:
+            for (node_id,) in connection.execute("SELECT id FROM nodes"):
+                yield node_id
+
+    def reach(self, roots: Iterable[bytes], seen: set[bytes], *, missing_ok: bool = False) -> Iterator[list[Entry]]:
+        """Visit every node below some roots that is not in ``seen`` yet, and add it there.
+
+        :param missing_ok: Pass over nodes that are not there: those of a transaction that was undone.
+        :return: The entries, a node's at a time.
+        :raises CorruptError: A node is missing or damaged.
+        """
+        pending = [root for root in roots if root]
+        while pending:
+            node_id = pending.pop()
+            if node_id in seen:
+                continue
+            seen.add(node_id)
+            try:
+                node = self._load(node_id)
+            except CorruptError:
+                if missing_ok:
+                    continue
+                raise
+            if node.level == 0:
+                yield node.entries
+            else:
+                pending.extend(child.id for child in node.children)
+
+    def forget(self, node_ids: Iterable[bytes]) -> None:
+        """Remove nodes; part of the calling thread's write transaction. Only a garbage collection knows which."""
+        with self._database.reading() as connection:
+            connection.executemany("DELETE FROM nodes WHERE id = ?", ((node_id,) for node_id in node_ids))
+        self.load.cache_clear()
 
     def _load(self, node_id: bytes) -> _Node:
         with self._database.reading() as connection:
@@ -106,10 +156,12 @@ class Tree:
     :param root: As :attr:`root` of an earlier tree gave it.
     """
 
-    __slots__ = ("_nodes", "root")
+    __slots__ = ("__weakref__", "_nodes", "root")
 
     def __init__(self, nodes: NodeStore, root: bytes = EMPTY_ROOT) -> None:
         self._nodes, self.root = nodes, root
+        if root:
+            nodes.hold(self)
 
     def get(self, key: bytes) -> Entry | None:
         """The entry of a key."""
