@@ -9,7 +9,7 @@ _HOME = tempfile.mkdtemp(prefix="tuskwatch-tests-")
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 
 for name in list(os.environ):
-    if name.upper().startswith(("AIRFLOW", "PACH", "PPS_", "TUSKWATCH_")) and name not in ("TUSKWATCH_SHARED", "PACHD_ADDRESS"):
+    if name.upper().startswith(("AIRFLOW", "PACH", "PPS_", "TUSKWATCH_")) and name not in ("TUSKWATCH_SHARED", "PACHD_ADDRESS", "PACHCTL"):
         del os.environ[name]
     elif name.lower() in ("http_proxy", "https_proxy", "all_proxy"):
         del os.environ[name]  # everything that tests talk to is on loopback

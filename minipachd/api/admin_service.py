@@ -8,7 +8,7 @@ from python_pachyderm.proto.v2.admin import admin_pb2, admin_pb2_grpc
 from python_pachyderm.proto.v2.auth import auth_pb2_grpc
 from python_pachyderm.proto.v2.enterprise import enterprise_pb2, enterprise_pb2_grpc
 from python_pachyderm.proto.v2.identity import identity_pb2_grpc
-from python_pachyderm.proto.v2.license import license_pb2_grpc
+from python_pachyderm.proto.v2.license import license_pb2, license_pb2_grpc
 from python_pachyderm.proto.v2.version.versionpb import version_pb2, version_pb2_grpc
 
 from minipachd import PACHYDERM_VERSION
@@ -75,6 +75,9 @@ class IdentityService(identity_pb2_grpc.APIServicer):  # type: ignore[misc] # ge
 
 class LicenseService(license_pb2_grpc.APIServicer):  # type: ignore[misc] # generated code has no types
     """``license_v2.API``."""
+
+    async def GetActivationCode(self, request: Any, context: Any) -> Any:
+        return license_pb2.GetActivationCodeResponse(state=enterprise_pb2.NONE)
 
     async def DeleteAll(self, request: Any, context: Any) -> None:
         _not_activated()

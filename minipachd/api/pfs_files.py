@@ -251,10 +251,10 @@ def _single(files: FileTree, pattern: str, commit: Commit) -> FileEntry:
     if not matches:
         raise PathNotFoundError(pattern, commit.key.repo, commit.id)
     if len(matches) > 1:
-        raise InvalidError(f"{pattern} matched multiple files; use GetFileTAR, or a pattern that matches one")
+        raise InvalidError(f"{pattern} matched multiple files. Use GetFileTAR instead, or a pattern that matches one")
     found = files.get(matches[0].path) if matches[0].kind is FileKind.FILE else None
     if found is None:
-        raise InvalidError(f"cannot get directory {matches[0].path} as a file; use GetFileTAR")
+        raise InvalidError(f"cannot get directory {matches[0].path} as a file. Use GetFileTAR instead")
     return found
 
 

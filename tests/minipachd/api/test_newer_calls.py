@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 from python_pachyderm.proto.v2.enterprise import enterprise_pb2, enterprise_pb2_grpc
+from python_pachyderm.proto.v2.license import license_pb2, license_pb2_grpc
 from python_pachyderm.service import pfs_proto, pps_proto
 
 from minipachd.api import newer
@@ -453,6 +454,8 @@ def test_the_enterprise_service_answers_as_an_open_source_pachyderm_does(shared_
 
         assert stub.GetState(enterprise_pb2.GetStateRequest()).state == enterprise_pb2.NONE
         assert stub.GetActivationCode(enterprise_pb2.GetActivationCodeRequest()).state == enterprise_pb2.NONE
+        licence = license_pb2_grpc.APIStub(channel).GetActivationCode(license_pb2.GetActivationCodeRequest())
+        assert licence.state == enterprise_pb2.NONE
         assert stub.PauseStatus(enterprise_pb2.PauseStatusRequest()).status == enterprise_pb2.PauseStatusResponse.UNPAUSED
         with pytest.raises(grpc.RpcError) as error:
             stub.Activate(enterprise_pb2.ActivateRequest())
