@@ -12,7 +12,7 @@ from python_pachyderm.proto.v2.pfs import pfs_pb2
 from minipachd.api.admin_service import empty
 from minipachd.api.pfs_messages import FileMessages, commit_reference
 from minipachd.api.tar import tar_stream
-from minipachd.api.threads import stream, to_the_end
+from minipachd.api.threads import overlapped, stream, to_the_end
 from minipachd.errors import InvalidError, NotFoundError, PathNotFoundError
 from minipachd.pfs import Commit, CommitReference, FileEntry, FileInfo, FileKind, FileTree, Modification, Pfs, paths
 from minipachd.pfs.diffs import changed_paths
@@ -31,16 +31,12 @@ class FileCalls:
 
     async def ModifyFile(self, requests: AsyncIterator[Any], context: Any) -> Any:
         with self._pfs.modification() as modification:
-            target: CommitReference | None = None
-            async for batch in _batches(requests):
-                if target is None:
-                    if batch[0].WhichOneof("body") != "set_commit":
-                        raise InvalidError("first message must be a commit")
-                    target = commit_reference(batch.pop(0).set_commit)
-                    await asyncio.to_thread(self._check_repo, target)
-                await to_the_end(partial(self._gather, modification, batch))
-            if target is None:
+            first = await anext(aiter(requests), None)
+            if first is None or first.WhichOneof("body") != "set_commit":
                 raise InvalidError("first message must be a commit")
+            target = commit_reference(first.set_commit)
+            await asyncio.to_thread(self._check_repo, target)
+            await overlapped(_batches(requests), partial(self._gather, modification))
             await to_the_end(partial(self._apply, modification, target))
         return empty()
 
@@ -168,11 +164,11 @@ class FileCalls:
         with self._pfs.snapshot() as view:
             view.repo_row(target.repo)
 
-    def _gather(self, modification: Modification, batch: list[Any]) -> None:
-        for request in batch:
+    def _gather(self, modification: Modification, batch: list[tuple[Any, bytes]]) -> None:
+        for request, data in batch:
             match request.WhichOneof("body"):
                 case "add_file":
-                    self._add(modification, request.add_file)
+                    self._add(modification, request.add_file, data)
                 case "delete_file":
                     modification.delete(request.delete_file.path, request.delete_file.datum)
                 case "copy_file":
@@ -182,9 +178,9 @@ class FileCalls:
                 case _:
                     raise InvalidError("a message of ModifyFile must be specified with one of add_file, delete_file, copy_file")
 
-    def _add(self, modification: Modification, add: Any) -> None:
+    def _add(self, modification: Modification, add: Any, data: bytes) -> None:
         if add.WhichOneof("source") != "url":
-            modification.add(add.path, add.datum, add.raw.value)
+            modification.add(add.path, add.datum, data)
             return
         for source in open_url(add.url.URL, recursive=add.url.recursive):
             path = f"{add.path}/{source.name}" if source.name else add.path
@@ -219,13 +215,14 @@ class FileCalls:
                     raise InvalidError(finished.error)
 
 
-async def _batches(requests: AsyncIterator[Any]) -> AsyncIterator[list[Any]]:
-    """Messages in lists, so that tiny ones do not cost a thread's hop each."""
-    batch: list[Any] = []
+async def _batches(requests: AsyncIterator[Any]) -> AsyncIterator[list[tuple[Any, bytes]]]:
+    """Messages in lists, so that tiny ones do not cost a thread's hop each; with their bytes, which each look at the field would copy."""
+    batch: list[tuple[Any, bytes]] = []
     held = 0
     async for request in requests:
-        batch.append(request)
-        held += len(request.add_file.raw.value)
+        data = request.add_file.raw.value
+        batch.append((request, data))
+        held += len(data)
         if len(batch) >= _BATCH_MESSAGES or held >= _BATCH_BYTES:
             yield batch
             batch, held = [], 0

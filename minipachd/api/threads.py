@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 from minipachd.pfs import Changes
@@ -27,6 +28,27 @@ async def to_the_end(work: Callable[[], T]) -> T:
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([task])
         raise
+
+
+async def overlapped(items: AsyncIterator[T], work: Callable[[T], object]) -> None:
+    """Work on every item in turn, in a worker thread, while the next one is on its way. Comes back only when no work runs.
+
+    :raises Exception: Whatever ``items`` or ``work`` raise.
+    """
+    running: asyncio.Future[object] | None = None
+    try:
+        async for item in items:
+            if running is not None:
+                await running
+            running = asyncio.ensure_future(to_the_end(partial(work, item)))
+        if running is not None:
+            await running
+    finally:
+        while running is not None and not running.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([running])
+        if running is not None and not running.cancelled():
+            running.exception()  # looked at, also when another error was first
 
 
 async def stream(items: Iterator[T], *, batch: int = _BATCH) -> AsyncIterator[T]:

@@ -24,6 +24,7 @@ class Modification:
         self._added: dict[tuple[str, str], Content] = {}
         self._last: tuple[str, str] | None = None
         self._last_content: Content | None = None
+        self._unflushed: set[Content] = set()
         self._pending = 0
 
     def __enter__(self) -> Self:
@@ -47,6 +48,7 @@ class Modification:
             self._last = (path, tag)
         before = content.pending_bytes
         content.append(data)
+        self._unflushed.add(content)
         self._pending += content.pending_bytes - before
         if self._pending > _MEMORY_BYTES:
             self._flush()
@@ -91,6 +93,7 @@ class Modification:
         return content
 
     def _flush(self) -> None:
-        for content in self._added.values():
+        for content in self._unflushed:
             content.flush()
+        self._unflushed.clear()
         self._pending = 0

@@ -2,10 +2,11 @@
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator
 
 import pytest
 
-from minipachd.api.threads import stream, to_the_end, wait_for
+from minipachd.api.threads import overlapped, stream, to_the_end, wait_for
 from minipachd.pfs import Changes
 
 
@@ -64,3 +65,44 @@ def test_waiters_are_woken_by_changes():
     assert asyncio.run(main()) == "seen"
     assert changes.wait(changes.version, 0.001) is False
     assert changes.wait(changes.version - 1) is True
+
+
+def test_overlapped_work_runs_in_order_and_ends_before_a_cancelled_call_comes_back() -> None:
+    done: list[int] = []
+    began, release = threading.Event(), threading.Event()
+
+    def work(item: int) -> None:
+        began.set()
+        release.wait(10)
+        done.append(item)
+
+    async def items() -> AsyncIterator[int]:
+        for item in range(3):
+            yield item
+
+    async def main() -> None:
+        call = asyncio.ensure_future(overlapped(items(), work))
+        await asyncio.to_thread(began.wait, 10)
+        call.cancel()
+        asyncio.get_running_loop().call_later(0.05, release.set)
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert done == [0]
+        await overlapped(items(), work)
+
+    asyncio.run(main())
+    assert done == [0, 0, 1, 2]
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_overlapped_work_that_fails_fails_the_call(failing: int) -> None:
+    async def items() -> AsyncIterator[int]:
+        for item in range(3):
+            yield item
+
+    def work(item: int) -> None:
+        if item == failing:
+            raise ValueError(item)
+
+    with pytest.raises(ValueError, match=str(failing)):
+        asyncio.run(overlapped(items(), work))
