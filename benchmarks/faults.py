@@ -15,7 +15,6 @@ import random
 import signal
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -265,7 +264,7 @@ def kill_airflow(root: Path, rounds: int) -> Iterator[Figure]:
             expected: set[str] = set()
 
             def run(disturb: Callable[[], None], *, images: int = 20, batch: int = 20) -> tuple[float, int]:
-                """One run; seconds from the end of the disturbance to the end of the run, and tasks that were tried again."""
+                """One run; seconds from the beginning of the disturbance to the end of the run, and tasks that were tried again."""
                 folder = root / f"images{next(names)}"
                 folder.mkdir()
                 for number in range(images):
@@ -276,10 +275,8 @@ def kill_airflow(root: Path, rounds: int) -> Iterator[Figure]:
                 hold.touch()
                 run_id = site.start("push_images", {"source": str(folder), "batch_size": batch})
                 _until((root / "holded").exists)
-                releaser = threading.Thread(target=disturb)
-                releaser.start()
-                releaser.join()
                 started = time.perf_counter()
+                disturb()
                 hold.unlink(missing_ok=True)
                 site.finish("push_images", run_id)
                 tasks = site.airflow.task_instances("push_images", run_id)
@@ -300,7 +297,8 @@ def kill_airflow(root: Path, rounds: int) -> Iterator[Figure]:
                 seconds, again = run(disturb)
                 lost = len(expected ^ clients.files("images").keys())
                 lost += len({f"/valid{path}" for path in expected} ^ clients.files("validate").keys())
-                yield from _outcome(f"{part} killed in an Airflow run", lost=lost, again=again, again_what="tasks", seconds=seconds)
+                what = f"{part} killed in an Airflow run, and started again"
+                yield from _outcome(what, lost=lost, again=again, again_what="tasks", seconds=seconds)
 
             def flap() -> None:
                 hold.unlink()
@@ -308,6 +306,7 @@ def kill_airflow(root: Path, rounds: int) -> Iterator[Figure]:
                     time.sleep(_FLAPPING_SECONDS * rounds)
 
             seconds, again = run(flap, images=100 * rounds, batch=5)
+            seconds = max(0.0, seconds - _FLAPPING_SECONDS * rounds)
             lost = len(expected ^ clients.files("images").keys())
             lost += len({f"/valid{path}" for path in expected} ^ clients.files("validate").keys())
             batches = [commit.description.partition("]")[0] for commit in clients.pfs.list_commits("images") if commit.description]

@@ -27,6 +27,7 @@ _BATCH: Final = 10_000
 _FIRST_TIMESTAMP: Final = 1_600_000_000
 _RATIO: Final = 2.0
 _PAGE_MS: Final = 100.0
+_THREAT_EVERY: Final = 10  # images
 
 
 def main() -> None:
@@ -40,7 +41,11 @@ def main() -> None:
 
 
 class Nights(Site):
-    """A site with the pipelines above, and a number that grows with each image."""
+    """A site with the pipelines above.
+
+    :ivar images: How many it has.
+    :ivar jobs: Seconds of the jobs of the newest night, by pipeline, but for ``validate``.
+    """
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -66,7 +71,7 @@ class Nights(Site):
             self.put("object-detect", (_record(number) for number in numbers)),
         ]
         for commit_set in commit_sets:
-            self.settle(commit_set)
+            self.jobs = {job.pipeline: job.seconds for job in self.settle(commit_set)}
 
 
 def measure(root: Path, history: Sequence[int], more: int) -> Iterator[Figure | Curve]:
@@ -87,6 +92,7 @@ def measure(root: Path, history: Sequence[int], more: int) -> Iterator[Figure | 
             spaces.append((size, space / 1024))
             yield Figure(f"{more} new images, {size} in history, median of {_ROUNDS}", seconds, "s")
             yield Figure(f"{more} new images, {size} in history, on the disk", space / 1024, "KiB")
+            yield Figure(f"plot, {-(-nights.images // _THREAT_EVERY)} threats", nights.jobs["plot"], "s")
             started = time.perf_counter()
             nights.rules([1, 3, size % 89 + 4])
             rules.append((size, time.perf_counter() - started))
@@ -153,7 +159,7 @@ def _record(number: int) -> tuple[str, bytes]:
         "image": {"width": 16, "height": 16},
         "model": {"digest": "sha256:0", "labels": "coco"},
         "threshold": 0.5,
-        "objects": [found] if number % 10 == 0 else [],
+        "objects": [found] if number % _THREAT_EVERY == 0 else [],
     }
     return f"/{device}/{timestamp}.json", json.dumps(record).encode()
 

@@ -1,0 +1,201 @@
+"""Every figure of the README, part after part.
+
+    python -m benchmarks                      the short run: all parts, small
+    python -m benchmarks --full               everything at full size; hours
+    python -m benchmarks peers load           some parts
+
+It writes ``benchmarks/results/<date>-<short, full or the parts>.json`` after every part, and plots beside it. A part that fails is
+reported with its reason; the others' figures stay. Each part is also a command of its own: ``python -m benchmarks.growth --help``.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from benchmarks.plots import draw
+from benchmarks.results import REPOSITORY, document, line, write
+
+RESULTS: Final = REPOSITORY / "benchmarks" / "results"
+_PATIENCE: Final = 4  # times the expected duration, and some minutes more
+_LEAST_SECONDS: Final = 600.0
+_END_SECONDS: Final = 90.0
+
+
+@dataclass(frozen=True)
+class Part:
+    """A module of this package with a ``main`` that takes ``--json``.
+
+    :ivar short, full: Its arguments; ``{results}`` stands for the file with the figures of the parts before it.
+    :ivar minutes: Expected duration of the short and of the full run on two cores.
+    :ivar material: It takes a model and images; the name of its option for the images.
+    """
+
+    what: str
+    module: str
+    short: tuple[str, ...]
+    full: tuple[str, ...]
+    minutes: tuple[float, float]
+    material: str = ""
+
+
+PARTS: Final[Mapping[str, Part]] = {
+    "limit": Part(
+        "the pipelines over a bare TensorFlow loop",
+        "benchmarks.pipeline",
+        ("--count", "100"),
+        ("--count", "1000"),
+        (1, 6),
+        material="--images",
+    ),
+    "latency": Part(
+        "one image, cold and warm", "benchmarks.latency", ("--rounds", "9"), ("--rounds", "50"), (0.5, 1.5), material="--images"
+    ),
+    "engine": Part("minipachd beside cp, git and dvc", "benchmarks.engine", ("--only", "put"), (), (1.5, 20)),
+    "peers": Part(
+        "what people would use instead",
+        "benchmarks.peers",
+        ("--images", "16", "--more", "4"),
+        ("--images", "1000", "--more", "100"),
+        (4, 300),
+        material="--source",
+    ),
+    "growth": Part("nights on top of many nights", "benchmarks.growth", ("--history", "0", "1000", "5000"), (), (1.5, 25)),
+    "load": Part("eight clients", "benchmarks.load", ("--seconds", "30"), ("--seconds", "600"), (0.7, 10.5)),
+    "faults": Part("what goes wrong", "benchmarks.faults", ("--kills", "10"), ("--kills", "200", "--full"), (4, 15)),
+    "batches": Part(
+        "batches beside one Airflow task per image", "benchmarks.airflow_batches", ("--images", "40"), ("--images", "1000"), (2, 25)
+    ),
+    "dashboard": Part("the dashboard's pages", "benchmarks.dashboard", ("--files", "5000", "--rounds", "10"), (), (1.5, 4)),
+    "scaling": Part("a million images a night", "benchmarks.scaling", ("--measured", "{results}"), ("--measured", "{results}"), (0.2, 0.2)),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run parts; 1 when one failed. A missed target is no failure: it is a figure."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all)")
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--model", type=Path, help="frozen graph (default: the project's own)")
+    parser.add_argument("--images", type=Path, help="folder of validly named images (default: rendered)")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the result file")
+    options = parser.parse_args(arguments)
+    if unknown := set(options.parts) - PARTS.keys():
+        parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    names = options.parts or list(PARTS)
+    stem = options.results / f"{time.strftime('%Y-%m-%d')}-{_title(options.parts, full=options.full)}"
+    setting = {
+        "full": options.full,
+        "model": "the project's own" if options.model is None else options.model.parent.name,
+        "images": "rendered" if options.images is None else options.images.name,
+        "load_before": round(os.getloadavg()[0], 2),
+    }
+    given = {name: str(value.resolve()) for name, value in (("--model", options.model), ("--images", options.images)) if value}
+    content = run(names, stem.with_suffix(".json"), setting, full=options.full, given=given)
+    for plot in draw(content, stem):
+        print(f"drew {plot}")
+    return 1 if content["failed"] else 0
+
+
+def _title(parts: Sequence[str], *, full: bool) -> str:
+    if not parts:
+        return "full" if full else "short"
+    return "-".join([*parts, *(["full"] if full else [])])
+
+
+def run(names: Sequence[str], file: Path, setting: Mapping[str, object], *, full: bool, given: Mapping[str, str]) -> dict[str, Any]:
+    """Run parts one after the other; the content of the result file.
+
+    :param file: Written anew after every part.
+    :param given: Options for parts that take a model and images.
+    """
+    rows: list[dict[str, Any]] = []
+    curves: list[dict[str, Any]] = []
+    failed: list[dict[str, str]] = []
+    content: dict[str, Any] = {}
+    for number, name in enumerate(names):
+        part = PARTS[name]
+        minutes = part.minutes[full]
+        left = sum(PARTS[other].minutes[full] for other in names[number:])
+        print(f"\n{name}: {part.what}; about {_minutes(minutes)} ({_minutes(left)} to the end)", flush=True)
+        options = [option.replace("{results}", str(file)) for option in (part.full if full else part.short)]
+        if part.material:
+            options += [text for key, value in given.items() for text in (part.material if key == "--images" else key, value)]
+        with tempfile.TemporaryDirectory(prefix="tuskwatch-bench-") as folder:
+            found = Path(folder) / "part.json"
+            reason = _run_part(
+                [part.module, *options, "--json", str(found)], Path(folder) / "errors", _LEAST_SECONDS + _PATIENCE * 60 * minutes
+            )
+            measured: dict[str, Any] = json.loads(found.read_text()) if found.exists() else {"results": []}
+        rows += [{"part": name, **row} for row in measured["results"]]
+        curves += measured.get("curves", [])
+        if reason:
+            failed.append({"part": name, "reason": reason})
+            print(f"{name} FAILED: {reason}", flush=True)
+        content = {**document(rows, curves), "setting": dict(setting), "failed": failed}
+        write(file, content)
+    _summary(content, file)
+    return content
+
+
+def _run_part(command: Sequence[str], errors: Path, limit_seconds: float) -> str:
+    """Run a part, its figures on our standard output; why it failed, empty when it did not."""
+    with errors.open("w+") as sink:
+        child = subprocess.Popen([sys.executable, "-m", *command], cwd=REPOSITORY, stderr=sink)
+        try:
+            status = child.wait(limit_seconds)
+        except subprocess.TimeoutExpired:
+            _end(child)
+            return f"it was not done within {limit_seconds / 60:.0f} minutes"
+        except BaseException:  # Ctrl-C goes to the child, too: it cleans up behind itself
+            _end(child)
+            raise
+        sink.seek(0)
+        said = [text.rstrip() for text in sink if text.strip()]
+    if status == 0:
+        return ""
+    noted = [text.removeprefix("FAILED ") for text in said if text.startswith("FAILED ")]
+    return "; ".join(noted) or (said[-1] if said else f"it ended with {status}")
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Let a part clean up; then kill what is left of it."""
+    tree = psutil.Process(child.pid).children(recursive=True) if child.poll() is None else []
+    child.send_signal(signal.SIGINT)
+    try:
+        child.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+    for process in tree:
+        if process.is_running():
+            process.kill()
+
+
+def _minutes(minutes: float) -> str:
+    return f"{minutes * 60:.0f} s" if minutes < 1 else f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
+def _summary(content: Mapping[str, Any], file: Path) -> None:
+    """What has a target, what failed, and where it is written down."""
+    judged = [row for row in content["results"] if row["holds"] is not None]
+    print(f"\n{len(content['results'])} figures, {len(judged)} with a target:")
+    for row in judged:
+        print(f"  {line(row)}")
+    for failure in content["failed"]:
+        print(f"  {failure['part']} FAILED: {failure['reason']}")
+    print(f"written to {file}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""What a run leaves behind: every figure that was measured, the reason of every part that failed, and the plots."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import benchmarks.__main__ as runner
+from benchmarks.results import Curve, Figure, PartsFailedError, report
+
+GOOD = """
+import argparse, pathlib
+from benchmarks.results import Curve, Figure, report
+parser = argparse.ArgumentParser()
+parser.add_argument("--json", type=pathlib.Path)
+parser.add_argument("--count", type=int)
+options = parser.parse_args()
+speed = Figure("speed", options.count, "1/s", target=5, at_least=True)
+report([speed, Curve("growth", "a", "s", ((0, 1.0), (10, 2.0)), "n")], options.json)
+"""
+
+
+@pytest.fixture
+def parts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Two parts, of which the second breaks after its first figure."""
+    (tmp_path / "good_part.py").write_text(GOOD)
+    (tmp_path / "bad_part.py").write_text(
+        """
+import argparse, pathlib
+from benchmarks.results import Figure, report
+parser = argparse.ArgumentParser()
+parser.add_argument("--json", type=pathlib.Path)
+def measure():
+    yield Figure("before", 1, "s")
+    raise RuntimeError("the disk is on fire")
+report(measure(), parser.parse_args().json)
+"""
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    part = {
+        "bad": runner.Part("breaks", "bad_part", (), (), (0.1, 0.1)),
+        "good": runner.Part("works", "good_part", ("--count", "3"), ("--count", "7"), (0.1, 0.1)),
+    }
+    monkeypatch.setattr(runner, "PARTS", part)
+    return tmp_path / "results"
+
+
+def content(folder: Path) -> dict[str, Any]:
+    (file,) = folder.glob("*.json")
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
+
+
+def test_a_part_that_fails_is_reported_and_loses_nothing_of_the_others(parts: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert runner.main(["--results", str(parts)]) == 1
+
+    found = content(parts)
+    rows = [(row["part"], row["name"], row["value"], row["holds"]) for row in found["results"]]
+    assert rows == [("bad", "before", 1, None), ("good", "speed", 3, False)]
+    assert [failure["part"] for failure in found["failed"]] == ["bad"]
+    assert "the disk is on fire" in found["failed"][0]["reason"]
+    assert found.keys() >= {"machine", "date", "commit", "setting"}
+    assert found["machine"]["cores"] >= 1
+    assert found["setting"]["full"] is False
+    output = capfd.readouterr().out
+    assert "MISSED" in output
+    assert "bad FAILED: RuntimeError: the disk is on fire" in output
+
+
+def test_parts_are_chosen_by_name_and_a_full_run_has_other_arguments(parts: Path) -> None:
+    assert runner.main(["good", "--full", "--results", str(parts)]) == 0
+
+    (row,) = content(parts)["results"]
+    assert (row["name"], row["value"], row["unit"], row["target"], row["holds"]) == ("speed", 7, "1/s", ">= 5", True)
+    names = sorted(path.name for path in parts.iterdir())
+    assert [re.sub(r"^\d{4}-\d\d-\d\d-", "", name) for name in names] == ["good-full-growth.png", "good-full.json"]
+
+
+def test_a_part_that_does_not_exist_is_refused_before_anything_runs(parts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        runner.main(["god", "--results", str(parts)])
+
+    assert "no part god; there are bad, good" in capsys.readouterr().err
+    assert not parts.exists()
+
+
+def test_what_was_measured_before_an_error_is_written(tmp_path: Path) -> None:
+    def results() -> Iterator[Figure | Curve]:
+        yield Figure("first", 1.23456, "s", target=2)
+        yield Curve("plot", "label", "s", (("a", 1.0),))
+        raise PermissionError("no")
+
+    with pytest.raises(PermissionError):
+        report(results(), tmp_path / "out" / "file.json")
+
+    found = json.loads((tmp_path / "out" / "file.json").read_text())
+    assert found["results"] == [{"name": "first", "value": 1.2346, "unit": "s", "target": "<= 2", "holds": True}]
+    assert found["curves"][0]["points"] == [["a", 1.0]]
+
+
+def test_every_part_has_its_turn_and_all_reasons_are_told() -> None:
+    failed = PartsFailedError()
+    turns = []
+    for name in ("one", "two", "three"):
+        with failed.noting(name):
+            turns.append(name)
+            if name != "two":
+                raise ValueError(name.upper())
+
+    with pytest.raises(PartsFailedError, match="one: ValueError: ONE\nthree: ValueError: THREE"):
+        failed.raise_any()
+    assert turns == ["one", "two", "three"]
+
+
+def test_every_part_of_the_real_list_is_a_command_that_takes_its_arguments() -> None:
+    for name, part in runner.PARTS.items():
+        source = (Path(runner.__file__).parent / Path(*part.module.split(".")[1:])).with_suffix(".py")
+        text = (source if source.exists() else source.with_suffix("") / "__main__.py").read_text()
+        options = {option for option in (*part.short, *part.full, "--json") if option.startswith("--")}
+        options |= {"--model", part.material} if part.material else set()
+        assert [option for option in options if f'"{option}"' not in text] == [], name
