@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-done
 
-.PHONY: help setup lock demo up down model images push-images test test-all lint format clean
+.PHONY: help setup lock demo up down model images push-images test test-all bench lint format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -48,6 +48,9 @@ test: setup  ## the default test suite
 
 test-all: setup  ## the slow tests too: long runs in real Airflow, compose, crashes by the hundred
 	$(BIN)/python -m pytest -m ''
+
+bench: setup  ## the README's figures, small: PARTS='peers load' some of them, FULL=1 full size (hours), MODEL=graph, IMAGES=folder
+	$(BIN)/python -m benchmarks $(PARTS) $(if $(FULL),--full) $(if $(MODEL),--model '$(MODEL)') $(if $(IMAGES),--images '$(IMAGES)')
 
 lint: setup  ## ruff (lint, format) and mypy --strict
 	$(BIN)/ruff check .
