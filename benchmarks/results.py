@@ -92,7 +92,9 @@ class PartsFailedError(RuntimeError):
         try:
             yield
         except Exception as exc:  # noqa: BLE001 - raised by raise_any, when all parts had their turn
-            self._reasons.append(f"{part}: {type(exc).__name__}: {exc}")
+            print(exc, file=sys.stderr)
+            said = [text for text in str(exc).splitlines() if text.strip()] or [""]
+            self._reasons.append(f"{part}: {type(exc).__name__}: {said[0]}" + (f" … {said[-1]}" if len(said) > 1 else ""))
             print(f"FAILED {self._reasons[-1]}", file=sys.stderr, flush=True)
 
     def raise_any(self) -> None:

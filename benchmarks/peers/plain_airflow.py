@@ -131,7 +131,8 @@ class PlainAirflow:
             raise
 
     def _start(self, layout: Layout) -> Airflow:
-        python = str(environment(*_PACKAGES) / "python")
+        # The script and not python -m, which would put the folder it is called in on the path: the repository, with its provider.
+        program = str(environment(*_PACKAGES) / "airflow")
         password, *keys = (secrets.token_urlsafe(48) for _ in range(3))
         settings = AirflowSettings(free_port(), password, jwt_secret=keys[0], secret_key=keys[1], parallelism=cores())
         (layout.airflow_home / "passwords.json").write_text(f'{{"admin": "{settings.password}", "viewer": "{settings.password}"}}')
@@ -142,14 +143,14 @@ class PlainAirflow:
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "CUDA_VISIBLE_DEVICES": "",
         }
-        inherited = {"PATH": f"{Path(python).parent}:/usr/local/bin:/usr/bin:/bin", "HOME": str(layout.root)}
+        inherited = {"PATH": f"{Path(program).parent}:/usr/local/bin:/usr/bin:/bin", "HOME": str(layout.root)}
         env = airflow_environment(inherited, layout, settings, pachd_address="127.0.0.1:1", extra=extra)
-        done = subprocess.run([python, "-m", "airflow", "db", "migrate"], env=env, capture_output=True, text=True, check=False)
+        done = subprocess.run([program, "db", "migrate"], env=env, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"airflow db migrate: {(done.stdout + done.stderr)[-2000:]}")
         for name in COMPONENTS:
             flags = ["--skip-serve-logs"] if name in {"scheduler", "triggerer"} else []
-            command = [python, "-m", "airflow", name, *flags]
+            command = [program, name, *flags]
             self._processes.append(start(name, command, env=env, log_file=layout.logs / f"{name}.log")[0])
         airflow = Airflow(settings)
         deadline = time.monotonic() + _START_SECONDS
