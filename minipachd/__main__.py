@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import protobuf_compat
-from minipachd.errors import DataDirError, MinipachdError
+from minipachd.errors import DataDirError, InUseError, MinipachdError
 from minipachd.storage import DataDirectory
+from minipachd.storage.directory import check_present
 
 EXIT_USAGE, EXIT_DATA = 2, 3
 
@@ -26,8 +27,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     logging.getLogger("grpc").setLevel(logging.WARNING)
     try:
+        if options.command != "serve":
+            check_present(options.data)
+            return {"fsck": _check, "gc": _collect, "stat": _stat}[options.command](options)
         with DataDirectory(options.data) as directory:
-            return _check(directory) if options.command == "fsck" else _serve(parser, options, directory)
+            return _serve(parser, options, directory)
     except MinipachdError as exc:
         print(f"minipachd: {exc}", file=sys.stderr)
         return EXIT_DATA
@@ -38,7 +42,12 @@ def _parser() -> argparse.ArgumentParser:
         prog="minipachd", description="Pachyderm's PFS and PPS on one machine, behind Pachyderm's own gRPC protocol."
     )
     parser.add_argument(
-        "command", nargs="?", choices=("serve", "fsck"), default="serve", help="serve (the default), or check a data directory"
+        "command",
+        nargs="?",
+        choices=("serve", "fsck", "gc", "stat"),
+        default="serve",
+        help="serve (the default); of a data directory: check it (fsck; nobody may be serving it), drop what nothing uses (gc), say what "
+        "is in it (stat)",
     )
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="where everything is kept; created when missing")
     parser.add_argument("--listen", default="127.0.0.1:30650", metavar="HOST:PORT", help="default %(default)s; port 0 takes a free one")
@@ -50,8 +59,16 @@ def _parser() -> argparse.ArgumentParser:
         "else as processes (default %(default)s)",
     )
     parser.add_argument(
+        "--keep-free",
+        type=int,
+        metavar="MIB",
+        help="stop the user code that fills the disk when less than this is left (default 256, or a twentieth of a small disk)",
+    )
+    parser.add_argument(
         "--allow-remote", action="store_true", help="listen on other than loopback: anybody who connects can run programs here"
     )
+    parser.add_argument("--metrics", metavar="HOST:PORT", help="answer Prometheus there")
+    parser.add_argument("--json", action="store_true", help="stat and gc: print JSON")
     parser.add_argument("--verbose", action="store_true", help="log more")
     return parser
 
@@ -61,32 +78,97 @@ def _serve(parser: argparse.ArgumentParser, options: argparse.Namespace, directo
     from minipachd.api.server import Address, serve
     from minipachd.pps.containers import Runtime
 
-    try:
-        address = Address.parse(options.listen)
-    except ValueError as exc:
-        parser.error(f"argument --listen: {exc}")
-    if not address.is_loopback and not options.allow_remote:
-        parser.error(
-            f"argument --listen: {address} can be reached from other machines, and whoever connects can run programs as you; "
-            "use 127.0.0.1, or say --allow-remote"
-        )
-    asyncio.run(serve(directory, address, ready=lambda bound: print(f"ready {bound}", flush=True), runtime=Runtime(options.runtime)))
+    def address(option: str, text: str, danger: str) -> Address:
+        try:
+            parsed = Address.parse(text)
+        except ValueError as exc:
+            parser.error(f"argument {option}: {exc}")
+        if not parsed.is_loopback and not options.allow_remote:
+            parser.error(
+                f"argument {option}: {parsed} can be reached from other machines, and whoever connects can {danger}; "
+                "use 127.0.0.1, or say --allow-remote"
+            )
+        return parsed
+
+    listen = address("--listen", options.listen, "run programs as you")
+    metrics = address("--metrics", options.metrics, "see what runs here") if options.metrics else None
+
+    keep_free = None if options.keep_free is None else options.keep_free << 20
+
+    def ready(bound: Address) -> None:
+        print(f"ready {bound}", flush=True)
+
+    asyncio.run(serve(directory, listen, ready=ready, runtime=Runtime(options.runtime), keep_free=keep_free, metrics=metrics))
     return 0
 
 
-def _check(directory: DataDirectory) -> int:
+def _check(options: argparse.Namespace) -> int:
     from minipachd.pfs import Pfs
     from minipachd.pfs.fsck import findings
 
-    pfs = Pfs(directory)
-    try:
-        found = findings(pfs)
-    finally:
-        pfs.close()
+    with DataDirectory(options.data) as directory:
+        pfs = Pfs(directory)
+        try:
+            found = findings(pfs)
+        finally:
+            pfs.close()
     for finding in found:
         print(finding)
     if found:
-        raise DataDirError(f"{len(found)} invariants of {directory.root} do not hold; restore it from a backup")
+        raise DataDirError(f"{len(found)} invariants of {options.data} do not hold; restore it from a backup")
+    return 0
+
+
+def _collect(options: argparse.Namespace) -> int:
+    """Here when nobody serves the directory, else by whoever does."""
+    import msgspec
+
+    from minipachd.api.upkeep_service import collect_garbage
+    from minipachd.pfs import Pfs
+    from minipachd.pps import Pps
+    from minipachd.upkeep.gc import Collector, Freed
+    from minipachd.upkeep.stat import size
+
+    def show(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    freed: Freed | None = None
+    try:
+        with DataDirectory(options.data) as directory:
+            pfs = Pfs(directory)
+            try:
+                Pps(pfs, directory)  # its tables name trees, too
+                freed = Collector(pfs).collect(show)
+            finally:
+                pfs.close()
+    except InUseError as exc:
+        if not exc.address:
+            raise
+        for message in collect_garbage(exc.address):
+            freed = message.freed
+            if message.line:
+                show(message.line)
+    if freed is None:
+        raise DataDirError("the server ended the call without a result; its log says why")
+    if options.json:
+        print(msgspec.json.encode(freed).decode())
+    else:
+        print(
+            f"freed {size(freed.disk_bytes)}: {freed.chunks} chunks, {freed.packs_deleted} packs deleted, "
+            f"{freed.packs_rewritten} rewritten in {freed.seconds:.1f} s; {size(freed.left_bytes)} of gaps are left"
+        )
+    for problem in freed.problems:
+        print(problem, file=sys.stderr)
+    return EXIT_DATA if freed.problems else 0
+
+
+def _stat(options: argparse.Namespace) -> int:
+    import msgspec
+
+    from minipachd.upkeep.stat import as_text, stat
+
+    found = stat(options.data)
+    print(msgspec.json.encode(found).decode() if options.json else as_text(found))
     return 0
 
 

@@ -21,6 +21,7 @@
     ├── StorageFullError              RESOURCE_EXHAUSTED
     ├── CorruptError                  DATA_LOSS
     └── DataDirError                  the server does not start
+        └── InUseError
 
 The texts are those that Pachyderm's clients look for. ``minipachd.api.errors`` is the one table from class to gRPC code.
 """
@@ -134,3 +135,14 @@ class CorruptError(MinipachdError):
 
 class DataDirError(MinipachdError):
     """The data directory cannot be used: locked by another server, of a newer version, not writable."""
+
+
+class InUseError(DataDirError):
+    """Another process serves the data directory.
+
+    :param address: Where, as ``host:port``; empty when it has not said so yet.
+    """
+
+    def __init__(self, message: str, address: str) -> None:
+        super().__init__(message)
+        self.address = address

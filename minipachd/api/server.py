@@ -33,9 +33,11 @@ from minipachd.api.admin_service import (
     empty,
 )
 from minipachd.api.errors import ErrorInterceptor
+from minipachd.api.metrics import Metrics
 from minipachd.api.pfs_service import PfsService
 from minipachd.api.pps_service import PpsService
 from minipachd.api.transactions import Transactions, TransactionService
+from minipachd.api.upkeep_service import UpkeepService
 from minipachd.api.worker_service import WorkerPorts
 from minipachd.errors import DataDirError
 from minipachd.pfs import Pfs
@@ -85,17 +87,30 @@ class Address:
         except ValueError:
             return False
 
+    @property
+    def reachable(self) -> "Address":
+        """What this machine connects to."""
+        return Address({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host), self.port)  # noqa: S104 - looked for, not bound
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 async def serve(
-    directory: DataDirectory, address: Address, *, ready: Callable[[Address], None], runtime: Runtime = Runtime.PROCESS
+    directory: DataDirectory,
+    address: Address,
+    *,
+    ready: Callable[[Address], None],
+    runtime: Runtime = Runtime.PROCESS,
+    keep_free: int | None = None,
+    metrics: Address | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then end user processes, answer no more and return.
 
     :param ready: Called once with the address that is served.
     :param runtime: Where user code runs.
+    :param keep_free: Bytes of the disk that user code is not to have; None for a sensible number.
+    :param metrics: Where Prometheus may ask; None for nowhere.
     :raises EngineUnavailableError: It is to run in images, and there is no Docker engine for that.
     :raises DataDirError: The database is of a newer version or damaged, or the port is taken.
     """
@@ -106,19 +121,28 @@ async def serve(
         loop.add_signal_handler(number, stopped.set)
     pfs = await asyncio.to_thread(Pfs, directory)
     try:
-        pps = Pps(pfs, directory, serve_gate=WorkerPorts(loop), runtime=runtime)
+        pps = Pps(pfs, directory, serve_gate=WorkerPorts(loop), runtime=runtime, keep_free=keep_free)
         clock = TriggerClock(pfs)
-        server = _server(pfs, pps)
+        upkeep = UpkeepService(pfs)
+        observed = None if metrics is None else Metrics()
+        server = _server(pfs, pps, upkeep, observed)
+        stop_metrics = None
+        if metrics is not None and observed is not None:
+            stop_metrics = observed.serve(metrics.host, metrics.port, directory=directory, database=pfs.database)
         bound = Address(address.host, _listen(server, address))
         await server.start()
         try:
             await asyncio.to_thread(pps.start, ServerAddress(bound.host, bound.port))
             clock.start()
             log.info("serving %s on %s", directory.root, bound)
+            directory.publish(str(bound.reachable))
             ready(bound)
             await stopped.wait()
             log.info("stopping")
         finally:
+            upkeep.stop()
+            if stop_metrics is not None:
+                await asyncio.to_thread(stop_metrics)
             await asyncio.to_thread(clock.stop)
             await asyncio.to_thread(pps.stop)
             await server.stop(_GRACE_SECONDS)
@@ -127,13 +151,13 @@ async def serve(
         pfs.close()
 
 
-def _server(pfs: Pfs, pps: Pps) -> Any:
-    server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=_OPTIONS)
+def _server(pfs: Pfs, pps: Pps, upkeep: UpkeepService, metrics: Metrics | None) -> Any:
+    server = grpc.aio.server(interceptors=[*([metrics] if metrics else []), ErrorInterceptor()], options=_OPTIONS)
     transactions = Transactions(pfs)
     files, pipelines = PfsService(pfs, transactions), PpsService(pps, transactions)
     pfs_pb2_grpc.add_APIServicer_to_server(files, server)
     pps_pb2_grpc.add_APIServicer_to_server(pipelines, server)
-    server.add_generic_rpc_handlers((newer.handlers("pfs_v2.API", files), newer.handlers("pps_v2.API", pipelines)))
+    server.add_generic_rpc_handlers((newer.handlers("pfs_v2.API", files), newer.handlers("pps_v2.API", pipelines), upkeep.handlers()))
     transaction_pb2_grpc.add_APIServicer_to_server(TransactionService(transactions, empty), server)
     version_pb2_grpc.add_APIServicer_to_server(VersionService(), server)
     admin_pb2_grpc.add_APIServicer_to_server(AdminService(pfs), server)

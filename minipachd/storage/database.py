@@ -75,7 +75,7 @@ class Database:
         if row is None or row[0] != len(schema.migrations):
             raise DataDirError(
                 f"database {self._path}: the {schema.component} tables have version {row[0] if row else 0}, this minipachd knows "
-                f"{len(schema.migrations)}; serve the directory once with this version, which migrates it"
+                f"{len(schema.migrations)}; use the minipachd that wrote it, or serve it once with a newer one, which migrates it"
             )
 
     @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from minipachd.errors import DataDirError
+from minipachd.errors import DataDirError, InUseError
 
 FORMAT = 1
 """Version of the directory's layout. The database has versions of its own (:mod:`minipachd.storage.database`)."""
@@ -47,6 +47,11 @@ class DataDirectory:
     def database(self) -> Path:
         return self.root / "metadata.db"
 
+    def publish(self, address: str) -> None:
+        """Say where this process serves the directory: others who find it locked read it."""
+        os.truncate(self._lock_fd, 0)
+        os.pwrite(self._lock_fd, f"{os.getpid()}\n{address}\n".encode(), 0)
+
     def close(self) -> None:
         """Let another server have the directory."""
         os.close(self._lock_fd)
@@ -61,9 +66,11 @@ class DataDirectory:
         try:
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(self._lock_fd, 32, 0).decode(errors="replace").strip() or "unknown"
-            raise DataDirError(
-                f"data directory {self.root} is in use by another minipachd (process {holder}); stop it, or give another one with --data"
+            holder, address, *_ = [*os.pread(self._lock_fd, 256, 0).decode(errors="replace").split(), "", ""]
+            raise InUseError(
+                f"data directory {self.root} is in use by another minipachd (process {holder or 'unknown'}); "
+                "stop it, or give another one with --data",
+                address,
             ) from None
         os.truncate(self._lock_fd, 0)
         os.pwrite(self._lock_fd, f"{os.getpid()}\n".encode(), 0)
@@ -84,6 +91,12 @@ class DataDirectory:
             raise DataDirError(
                 f"data directory {self.root} was written by a newer minipachd (format {text}, this one knows {FORMAT}); upgrade minipachd"
             )
+
+
+def check_present(root: Path) -> None:
+    """:raises DataDirError: This is no data directory."""
+    if not (root / "format").is_file():
+        raise DataDirError(f"{root} is no data directory of minipachd: it has no file named format; give another one with --data")
 
 
 def fsync_directory(path: Path) -> None:

@@ -19,7 +19,7 @@ import msgspec
 
 from minipachd.errors import ConflictError, CorruptError, FailedPreconditionError, StorageFullError
 from minipachd.pfs import Pfs, filesets
-from minipachd.storage import CHUNK_ID_BYTES, Entry
+from minipachd.storage import CHUNK_ID_BYTES, Entry, NodeStore
 from minipachd.upkeep.roots import Roots, all_roots
 
 log = logging.getLogger(__name__)
@@ -53,10 +53,10 @@ class Freed(msgspec.Struct, frozen=True, kw_only=True):
 class Marks:
     """Nodes and chunks that are in use."""
 
-    def __init__(self, pfs: Pfs) -> None:
+    def __init__(self, nodes: NodeStore) -> None:
         self.nodes: set[bytes] = set()
         self.chunks: set[bytes] = set()
-        self._reach = pfs.nodes.reach
+        self._reach = nodes.reach
 
     def add(self, roots: Roots, held: Iterable[bytes] = ()) -> None:
         """Mark what some roots reach.
@@ -82,6 +82,7 @@ class Collector:
     def __init__(self, pfs: Pfs) -> None:
         self._pfs = pfs
         self._running = threading.Lock()
+        self._stopping = False
 
     def collect(self, progress: Progress = lambda _: None) -> Freed:
         """Drop what is not in use.
@@ -98,12 +99,20 @@ class Collector:
         finally:
             self._running.release()
 
+    def stop(self) -> None:
+        """End a running collection soon, with an error; what it has dropped stays dropped."""
+        self._stopping = True
+
+    def _check_stopping(self) -> None:
+        if self._stopping:
+            raise ConflictError("the server is stopping; collect again when it is back, the rest is dropped then")
+
     def _collect(self, progress: Progress) -> Freed:
         began = time.monotonic()
         pfs = self._pfs
         with pfs.transaction() as txn:
             filesets.remove_expired(txn.db, time.time_ns())
-        marks = Marks(pfs)
+        marks = Marks(pfs.nodes)
         try:
             marks.add(self._roots(), pfs.nodes.held_roots())
         except CorruptError as exc:
@@ -126,6 +135,7 @@ class Collector:
         dropped = 0
         waiting = iter(candidates)
         while batch := list(islice(waiting, _SWEEP_BATCH)):
+            self._check_stopping()
             with self._pfs.chunks.sweeping():
                 self._mark_new(marks)
                 doomed = [node for node in batch if node not in marks.nodes]
@@ -137,6 +147,7 @@ class Collector:
         dropped = 0
         waiting = iter(candidates)
         while batch := list(islice(waiting, _SWEEP_BATCH)):
+            self._check_stopping()
             with self._pfs.chunks.sweeping() as shared:
                 self._mark_new(marks)
                 doomed = [chunk for chunk in batch if chunk not in marks.chunks and chunk not in shared]
@@ -157,6 +168,7 @@ class Collector:
         freed, rewritten, left = sum(deleted), 0, 0
         problems = []
         for pack in sorted(store.usage(), key=lambda pack: pack.used):  # a full disk has room for the small ones first
+            self._check_stopping()
             gaps = pack.size - pack.used
             if not gaps or gaps * REWRITE_SHARE < pack.size:
                 left += gaps
