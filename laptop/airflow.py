@@ -116,7 +116,7 @@ class Airflow:
 
     def login(self) -> None:
         """Get a token; the calls below need it."""
-        token = self._call("POST", "/auth/token", {"username": "admin", "password": self._password})["access_token"]
+        token = self.call("POST", "/auth/token", {"username": "admin", "password": self._password})["access_token"]
         self._http.headers["Authorization"] = f"Bearer {token}"
 
     def wait_for_dag(self, dag_id: str, *, timeout: float) -> None:
@@ -127,25 +127,25 @@ class Airflow:
         deadline = time.monotonic() + timeout
         while self._http.get(f"/api/v2/dags/{dag_id}").status_code != httpx.codes.OK:
             if time.monotonic() > deadline:
-                errors = self._call("GET", "/api/v2/importErrors").get("import_errors", [])
+                errors = self.call("GET", "/api/v2/importErrors").get("import_errors", [])
                 found = "\n".join(f"{error['filename']}: {error['stack_trace']}" for error in errors) or "no import errors"
                 msg = f"DAG {dag_id} did not appear within {timeout:.0f} s: {found}"
                 raise StartError(msg)
             time.sleep(0.25)
 
     def unpause(self, dag_id: str) -> None:
-        self._call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
+        self.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
 
     def trigger(self, dag_id: str, *, conf: Mapping[str, Any], run_id: str) -> str:
         """Start a run as the UI's button does, and return its id."""
-        answer = self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "dag_run_id": run_id, "conf": dict(conf)})
+        answer = self.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "dag_run_id": run_id, "conf": dict(conf)})
         return str(answer["dag_run_id"])
 
     def run_state(self, dag_id: str, run_id: str) -> str:
-        return str(self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
+        return str(self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
 
     def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-        answer = self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=1000")
+        answer = self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=1000")
         return list(answer["task_instances"])
 
     def log(self, task: Mapping[str, Any]) -> list[str]:
@@ -153,12 +153,12 @@ class Airflow:
         path = (
             f"/api/v2/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}/logs/{max(1, task['try_number'])}"
         )
-        answer = self._call("GET", f"{path}?full_content=true&map_index={task['map_index']}")
+        answer = self.call("GET", f"{path}?full_content=true&map_index={task['map_index']}")
         return [_log_line(entry) for entry in answer.get("content", [])]
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
-        return self._call("GET", f"{path}?map_index={map_index}&deserialize=false&stringify=false")["value"]
+        return self.call("GET", f"{path}?map_index={map_index}&deserialize=false&stringify=false")["value"]
 
     def watch(self, dag_id: str, run_id: str, *, timeout: float, interval: float = 0.5) -> Iterator[dict[str, int]]:
         """Yield the run's task states (state → count) at every change, until the run has ended well.
@@ -192,7 +192,7 @@ class Airflow:
             parts.append(f"task {name}:\n    " + "\n    ".join(self.log(task)[-25:]))
         return "\n".join(parts)
 
-    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         try:
             answer = self._http.request(method, path, json=body, headers={"Accept": "application/json"})
         except httpx.HTTPError as error:
