@@ -16,8 +16,8 @@ from zoneinfo import ZoneInfo
 
 from airflow.sdk import AssetAlias, CronDataIntervalTimetable, Param, dag, get_current_context, task
 
-from airflow_pachyderm.operators.push import PachydermPushOperator
 from dags import settings
+from dags.common.batch_push import batch_params, push_batches
 
 
 @dag(
@@ -37,14 +37,7 @@ from dags import settings
             title="Day",
             description="For a run by hand: the day whose images to push. Empty: yesterday. Scheduled runs and backfills take their own.",
         ),
-        "batch_size": Param(
-            settings.BATCH_FILES,
-            type="integer",
-            minimum=1,
-            maximum=100_000,
-            title="Images per batch",
-            description="Each batch is one commit and one job per pipeline. It grows by itself when there would be too many batches.",
-        ),
+        **batch_params(),
         "late_days": Param(
             settings.LATE_DAYS,
             type="integer",
@@ -77,14 +70,11 @@ def nightly_images() -> None:
         return report_night(get_current_context(), settings.load(), manifests=manifests, pushes=pushes)
 
     manifests = plan()
-    push = PachydermPushOperator.partial(
-        task_id="push",
-        repo=settings.IMAGES_REPO,
-        pachyderm_conn_id=settings.PACHYDERM_CONN_ID,
+    push = push_batches(
+        manifests,
         batch_key="nightly_images/{{ ti.xcom_pull(task_ids='plan', key='day') }}",
         max_active_tis_per_dag=settings.PARALLEL_PUSHES,
-        map_index_template="batch {{ task.manifest.rpartition('/')[2].removesuffix('.jsonl') }}",
-    ).expand(manifest=manifests)
+    )
     report(manifests, push.output)  # type: ignore[arg-type]  # what the tasks return, not the references to it
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from airflow.sdk import Param, dag, get_current_context, task
 
-from airflow_pachyderm.operators.push import PachydermPushOperator
 from dags import settings
+from dags.common.batch_push import batch_params, push_batches
 
 
 @dag(
@@ -34,14 +34,7 @@ from dags import settings
             title="Which files",
             description="* is all files of the folder, *.jpg some of them, **/*.jpg those of its subfolders too.",
         ),
-        "batch_size": Param(
-            settings.BATCH_FILES,
-            type="integer",
-            minimum=1,
-            maximum=100_000,
-            title="Images per batch",
-            description="Each batch is one commit and one job per pipeline. It grows by itself when there would be too many batches.",
-        ),
+        **batch_params(),
         "dry_run": Param(False, type="boolean", title="Dry run", description="Only say what would be pushed."),
     },
 )
@@ -63,13 +56,7 @@ def push_images() -> None:
         return report_push(get_current_context(), settings.load(), manifests=manifests, pushes=pushes)
 
     manifests = list_images()
-    push = PachydermPushOperator.partial(
-        task_id="push",
-        repo=settings.IMAGES_REPO,
-        pachyderm_conn_id=settings.PACHYDERM_CONN_ID,
-        max_active_tis_per_dagrun=settings.PARALLEL_PUSHES,
-        map_index_template="batch {{ task.manifest.rpartition('/')[2].removesuffix('.jsonl') }}",
-    ).expand(manifest=manifests)
+    push = push_batches(manifests, max_active_tis_per_dagrun=settings.PARALLEL_PUSHES)
     report(manifests, push.output)  # type: ignore[arg-type]  # what the tasks return, not the references to it
 
 

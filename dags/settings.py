@@ -53,6 +53,7 @@ BATCH_BYTES: Final = 256 << 20
 # Part of a DAG's definition, so only from the environment: it is read where the DAG is parsed.
 NIGHTLY_CRON: Final = os.environ.get("TUSKWATCH_NIGHTLY_CRON", "0 2 * * *")
 TIMEZONE: Final = os.environ.get("TUSKWATCH_TIMEZONE", "UTC")
+SERVER_SIDE: Final = os.environ.get("TUSKWATCH_SERVER_SIDE", "").strip().lower() in ("1", "true", "yes")  # default of the forms' field
 LATE_DAYS: Final = 7
 IMAGES_ALIAS: Final = "tuskwatch-images"  # asset alias of new commits of images, for DAGs that follow
 

@@ -1,6 +1,5 @@
 """Exchanging the model or the rules: checked before it is committed, and undone as easily."""
 
-import importlib.util
 import logging
 import re
 import tempfile
@@ -25,29 +24,6 @@ PUT: Final = "put"
 ROLL_BACK: Final = "roll back"
 ALL_IMAGES: Final = "all images"
 NEW_IMAGES: Final = "only new images"
-
-
-def check_model(path: Path) -> None:
-    """Load a frozen graph as object-detect will; where TensorFlow is not installed, leave that to object-detect.
-
-    :raises StageError: It is none, or lacks a tensor.
-    """
-    if importlib.util.find_spec("tensorflow") is None:
-        log.warning("The model is not checked: TensorFlow is not installed here; object-detect fails its datums if it cannot load it")
-        return
-    from stages.object_detect.detector import Detector
-
-    Detector(path, threads=1).close()
-
-
-def check_rules(path: Path) -> None:
-    """Read a rule file as threat-detect will.
-
-    :raises StageError: It is not JSON, or names an unknown key.
-    """
-    from stages.threat_detect.rules import read_rules
-
-    read_rules(path)
 
 
 def prepare(context: Any, config: settings.Settings, *, repo: str, path: str, check: Callable[[Path], None]) -> dict[str, str]:

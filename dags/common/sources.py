@@ -2,7 +2,8 @@
 
 from airflow_pachyderm.exceptions import PachydermSourceError
 from airflow_pachyderm.files import open_filesystem
-from dags.common.rotation import check_content, check_rules, content_of
+from dags.common.checks import check_rules
+from dags.common.rotation import check_content, content_of
 from dags.settings import PIPELINES, RULES_PATH, RULES_REPO, Settings
 
 

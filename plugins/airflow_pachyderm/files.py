@@ -45,7 +45,8 @@ class Batch:
 
     :ivar files: To put; each replaces the file of its path.
     :ivar deletes: Paths to delete first; a trailing slash means a directory with all that is in it.
-    :ivar server_side: The server fetches the files' URLs itself: nothing passes through this process.
+    :ivar server_side: The server fetches the files' URLs itself, see :func:`server_url`: nothing passes through this process, and no size
+        is checked.
     """
 
     files: Sequence[SourceFile] = ()
@@ -194,6 +195,20 @@ def open_filesystem(url: str) -> tuple[Any, str]:
     if scheme in ("http", "https"):
         return filesystem, url
     return filesystem, f"{authority.rpartition('@')[2]}/{path}" if authority else path
+
+
+def server_url(url: str) -> str:
+    """A URL for the server to fetch: a plain path becomes ``file://``, and the name of an Airflow connection is left out.
+
+    The server cannot know that; it reads object stores with credentials of its own.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return f"file://{os.path.abspath(url)}"  # noqa: PTH100 - as in open_filesystem
+    if scheme in ("http", "https"):  # what stands before an @ there is part of the address
+        return url
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
 
 
 # Manifests: one batch of files, a JSON line each

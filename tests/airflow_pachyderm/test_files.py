@@ -20,6 +20,7 @@ from airflow_pachyderm.files import (
     read_ahead,
     read_manifest,
     repo_path,
+    server_url,
     write_manifest,
 )
 
@@ -219,3 +220,17 @@ def open_paths() -> Iterator[str]:
     for link in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # closed meanwhile by a reader
             yield os.readlink(link)  # noqa: PTH115 - Path.readlink makes "pipe:[1]" a path
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("/data/a.jpg", "file:///data/a.jpg"),
+        ("file:///data/a@b.jpg", "file:///data/a@b.jpg"),
+        ("gs://my_conn@bucket/a.jpg", "gs://bucket/a.jpg"),
+        ("gs://bucket/a@b.jpg", "gs://bucket/a@b.jpg"),
+        ("https://user@host/a.jpg", "https://user@host/a.jpg"),
+    ],
+)
+def test_a_url_as_the_server_gets_it(url: str, expected: str) -> None:
+    assert server_url(url) == expected

@@ -10,6 +10,7 @@ import pytest
 
 from airflow_pachyderm.exceptions import (
     PachydermConflictError,
+    PachydermError,
     PachydermInvalidError,
     PachydermJobError,
     PachydermNotFoundError,
@@ -193,6 +194,28 @@ def test_killing_a_deferred_push_stops_its_jobs(hook: PachydermHook, repo: str, 
     asyncio.run(again(task.triggers[0]).on_kill())
 
     assert fire(again(task.triggers[0])).payload["jobs"][0]["state"] == "killed"
+
+
+@pytest.mark.parametrize("told", [True, "True"], ids=["by code", "by template"])
+def test_the_server_reads_the_files_itself(hook: PachydermHook, repo: str, files: list[str], told: bool | str) -> None:
+    push = Task(PachydermPushOperator(task_id="push", repo=repo, files=files, server_side=told)).run()
+
+    assert (push["files"], push["bytes"]) == (3, 0)
+    assert hook.pfs.read_file(repo, "master", "/b.txt") == b"b.txt"
+
+
+def test_what_the_server_cannot_read_is_named_and_leaves_no_commit(hook: PachydermHook, repo: str, files: list[str]) -> None:
+    Path(files[1]).unlink()
+
+    with pytest.raises(PachydermError, match=r"b\.txt"):
+        Task(PachydermPushOperator(task_id="push", repo=repo, files=files, server_side=True)).run()
+
+    assert hook.pfs.list_commits(repo) == []
+
+
+def test_a_flag_that_is_none_is_refused(repo: str, files: list[str]) -> None:
+    with pytest.raises(PachydermInvalidError, match="server_side is 'maybe'; give true or false"):
+        Task(PachydermPushOperator(task_id="push", repo=repo, files=files, server_side="maybe")).run()
 
 
 @pytest.mark.parametrize("state", ["failed", "up_for_retry", "success"])

@@ -13,8 +13,9 @@ from airflow_pachyderm.files import Batch, SourceFile, read_manifest
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
 from airflow_pachyderm.operators.push import PachydermPushOperator
 from dags import settings
+from dags.common.checks import check_rules
 from dags.common.push_run import plan_push, report_push
-from dags.common.rotation import check_rules, prepare, set_images_aside
+from dags.common.rotation import prepare, set_images_aside
 from stages.common.errors import StageError
 from tests.airflow_pachyderm.tasks import Task, TaskInstance
 

@@ -22,7 +22,7 @@ from airflow_pachyderm.client.errors import remote
 from airflow_pachyderm.client.pfs import Commit, PfsClient
 from airflow_pachyderm.client.protocol import pfs_pb2
 from airflow_pachyderm.exceptions import PachydermConflictError, PachydermError, PachydermNotFoundError, PachydermUnavailableError
-from airflow_pachyderm.files import Batch, SourceFile, read_ahead
+from airflow_pachyderm.files import Batch, SourceFile, read_ahead, server_url
 
 log = logging.getLogger(__name__)
 
@@ -225,7 +225,7 @@ class Push:
             for file in self._batch.files:
                 yield pfs_pb2.ModifyFileRequest(delete_file=pfs_pb2.DeleteFile(path=file.path))
                 add = pfs_pb2.AddFile(path=file.path)
-                add.url.URL = file.url
+                add.url.URL = server_url(file.url)
                 yield pfs_pb2.ModifyFileRequest(add_file=add)
             return
         for block in read_ahead(self._batch.files):

@@ -38,6 +38,8 @@ class PachydermPushOperator(PachydermWaitingOperator):
     :param batch_key: What makes two runs of this task the same push (templated). By default the task instance: DAG, run, task, map index. A
         DAG that should not repeat itself under a new run gives what it pushes instead: a day, a partition key. The name of the manifest is
         added to it.
+    :param server_side: The server fetches the URLs itself, so that no byte passes through Airflow (templated). It must be able to read
+        them, with credentials of its own. Sizes are not checked.
     :param branch_timeout: Seconds to wait while another commit is open on the branch.
     :param wait: Wait for the jobs. If False the task ends with the push.
     :return: ``commit``, ``reused``, ``files``, ``bytes``, ``seconds`` from the first try's begin to the last job's end, and ``jobs``: by
@@ -48,7 +50,7 @@ class PachydermPushOperator(PachydermWaitingOperator):
     """
 
     operator_extra_links = (PachydermCommitLink(),)
-    template_fields = ("pachyderm_conn_id", "repo", "files", "manifest", "branch", "batch_key")
+    template_fields = ("pachyderm_conn_id", "repo", "files", "manifest", "branch", "batch_key", "server_side")
 
     def __init__(
         self,
@@ -58,6 +60,7 @@ class PachydermPushOperator(PachydermWaitingOperator):
         manifest: str | None = None,
         branch: str = "master",
         batch_key: str | None = None,
+        server_side: bool | str = False,
         branch_timeout: float = 900.0,
         wait: bool = True,
         **kwargs: Any,
@@ -68,6 +71,7 @@ class PachydermPushOperator(PachydermWaitingOperator):
         self.manifest = manifest
         self.branch = branch
         self.batch_key = batch_key
+        self.server_side = server_side
         self.branch_timeout = branch_timeout
         self.wait = wait
         self._push: Push | None = None
@@ -86,7 +90,7 @@ class PachydermPushOperator(PachydermWaitingOperator):
             repo=self.repo,
             branch=self.branch,
             key=self._key(context),
-            batch=Batch(files),
+            batch=Batch(files, server_side=self._is_server_side()),
             accept=self._is_good,
             owner=TaskOwner(context),
             branch_timeout=self.branch_timeout,
@@ -120,6 +124,12 @@ class PachydermPushOperator(PachydermWaitingOperator):
             what = f"manifest {self.manifest}" if self.manifest else "the list of files"
             raise PachydermSourceError(f"Task {self.task_id} has nothing to push: {what} is empty", url=str(self.manifest or ""))
         return batch
+
+    def _is_server_side(self) -> bool:
+        text = str(self.server_side).strip().lower()  # a template gives text
+        if text not in ("true", "false"):
+            raise PachydermInvalidError(f"Task {self.task_id}: server_side is {self.server_side!r}; give true or false")
+        return text == "true"
 
     def _key(self, context: "Context") -> str:
         if not self.batch_key:
