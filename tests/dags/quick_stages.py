@@ -33,10 +33,16 @@ SPECS = {
 }
 
 
-def write_stages(folder: Path) -> Path:
-    """A folder for the setting ``tuskwatch_stages``."""
+def write_stages(folder: Path, *, hold: Path | None = None) -> Path:
+    """A folder for the setting ``tuskwatch_stages``.
+
+    :param hold: While this file is there, validate waits, and says so by making the file of this name with ``ed`` at its end.
+    """
     for name, (pipeline, source, stdin) in SPECS.items():
-        spec = {"pipeline": {"name": pipeline}, "input": source, "transform": {"cmd": ["sh", "-e"], "stdin": [stdin]}}
+        lines = [stdin]
+        if hold and pipeline == "validate":
+            lines.insert(0, f'if [ -e "{hold}" ]; then touch "{hold}ed"; fi; while [ -e "{hold}" ]; do sleep 0.1; done')
+        spec = {"pipeline": {"name": pipeline}, "input": source, "transform": {"cmd": ["sh", "-e"], "stdin": lines}}
         (folder / name).mkdir(parents=True)
         (folder / name / "pipeline.json").write_text(json.dumps(spec))
     return folder

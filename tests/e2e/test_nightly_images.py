@@ -1,25 +1,18 @@
 """Nights and backfills through the real scheduler and triggerer: what was done is not repeated, and a wait holds no worker."""
 
-import dataclasses
-import json
-import signal
+import logging
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_pachyderm.client.channel import Server
-from airflow_pachyderm.client.pfs import Commit, PfsClient
-from airflow_pachyderm.client.pps import PpsClient
-from airflow_pachyderm.connection import PachydermConnection
-from laptop.layout import Layout, free_port
-from laptop.stack import new_stack, start_stack
-from tests.dags.quick_stages import write_images, write_stages
-from tests.e2e.harness import Site
+from airflow_pachyderm.client.pfs import Commit
+from tests.dags.quick_stages import write_images
+from tests.e2e.harness import Site, quick_site, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1200)]
 NIGHTLY = "nightly_images"
@@ -38,41 +31,16 @@ def landing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def nights(tmp_path_factory: pytest.TempPathFactory, landing: Path) -> Iterator[Site]:
     """A stack whose stages are quick stand-ins."""
-    root = tmp_path_factory.mktemp("nights")
-    (root / "model.pb").write_bytes(b"model")
-    settings = {
-        "TUSKWATCH_MODEL": str(root / "model.pb"),
-        "TUSKWATCH_STAGES": str(write_stages(root / "stages")),
-        "TUSKWATCH_RESULTS": str(root / "results"),
-        "TUSKWATCH_STAGING": str(root / "staging"),
-        "TUSKWATCH_LANDING": str(landing),
-    }
-    stack = new_stack(Layout(root / "stack"))
-    # Never the usual ports: the stack of the other end-to-end tests, or a person's, may have them.
-    stack.airflow = dataclasses.replace(stack.airflow, port=free_port())
-    stack.pachd_address = f"127.0.0.1:{free_port()}"
-    try:
-        start_stack(stack, extra=settings)
-        with stack.client() as airflow:
-            site = Site(stack, airflow)
-            site.run("bootstrap_pipelines", {})
-            yield site
-    finally:
-        stack.stop()
-
-
-def pfs(site: Site) -> PfsClient:
-    host, _, port = site.stack.pachd_address.rpartition(":")
-    return PfsClient(Server(PachydermConnection(conn_id="test", host=host, port=int(port))))
+    with quick_site(tmp_path_factory.mktemp("nights"), landing) as site:
+        yield site
 
 
 def pushes(site: Site) -> list[Commit]:
-    return pfs(site).list_commits("images")
+    return site.pfs.list_commits("images")
 
 
 def report(site: Site, day: str) -> dict[str, Any]:
-    summary: dict[str, Any] = json.loads((Path(site.stack.env["TUSKWATCH_RESULTS"]) / NIGHTLY / day / "summary.json").read_text())
-    return summary
+    return site.summary(NIGHTLY, day)
 
 
 def backfill(site: Site, *arguments: str) -> list[dict[str, Any]]:
@@ -81,7 +49,7 @@ def backfill(site: Site, *arguments: str) -> list[dict[str, Any]]:
     command += ["--from-date", DAYS[0], "--to-date", f"{DAYS[-1]}T23:59", *arguments]
     for _ in range(5):
         # Paused while its runs are made: on SQLite, which has no row locks, the scheduler would stumble over half of them.
-        site.airflow._call("PATCH", f"/api/v2/dags/{NIGHTLY}", {"is_paused": True})
+        site.call("PATCH", f"dags/{NIGHTLY}", {"is_paused": True})
         done = subprocess.run(command, env=site.stack.env, capture_output=True, text=True)
         site.airflow.unpause(NIGHTLY)
         wait_for_backfills(site)
@@ -89,13 +57,13 @@ def backfill(site: Site, *arguments: str) -> list[dict[str, Any]]:
             break
         # On SQLite a busy scheduler may keep the command from its lock. It left part of the runs; given again, it adds the rest.
         assert "database is locked" in done.stderr + done.stdout, done.stdout + done.stderr
-    runs: list[dict[str, Any]] = site.airflow._call("GET", f"/api/v2/dags/{NIGHTLY}/dagRuns?limit=100")["dag_runs"]
+    runs: list[dict[str, Any]] = site.call("GET", f"dags/{NIGHTLY}/dagRuns?limit=100")["dag_runs"]
     return runs
 
 
 def wait_for_backfills(site: Site) -> None:
     deadline = time.monotonic() + 400
-    while not all(found["completed_at"] for found in site.airflow._call("GET", f"/api/v2/backfills?dag_id={NIGHTLY}")["backfills"]):
+    while not all(found["completed_at"] for found in site.call("GET", f"backfills?dag_id={NIGHTLY}")["backfills"]):
         assert time.monotonic() < deadline, "the backfill has no end"
         time.sleep(1)
 
@@ -137,8 +105,27 @@ def test_late_images_come_with_the_next_night_and_an_empty_night_says_so(nights:
     assert len(pushes(nights)) == before + 1
 
 
+def test_a_night_comes_by_itself(nights: Site, landing: Path) -> None:
+    """Unpaused, the scheduler makes the run of the last day that is over; it takes that day's images."""
+    nights.airflow.wait_for_dag(NIGHTLY, timeout=60)
+    nights.airflow.unpause(NIGHTLY)
+    runs = f"dags/{NIGHTLY}/dagRuns?run_type=scheduled"
+    until(lambda: bool(nights.call("GET", runs)["dag_runs"]))
+    (run,) = nights.call("GET", runs)["dag_runs"]
+    day = run["data_interval_start"][:10]
+    nights.finish(NIGHTLY, run["dag_run_id"])
+    # Whatever it found then: now there is an image, and the same run, cleared as a person does it, takes it.
+    write_images(landing, day, "dev8_1511891090.jpg")
+
+    nights.call("POST", f"dags/{NIGHTLY}/dagRuns/{run['dag_run_id']}/clear", {"dry_run": False, "only_failed": False})
+    until(lambda: nights.airflow.run_state(NIGHTLY, run["dag_run_id"]) != "success")
+    nights.finish(NIGHTLY, run["dag_run_id"])
+
+    assert report(nights, day)["images"]["valid"] == ["dev8_1511891090.jpg"]
+
+
 def test_the_asset_event_names_the_commit(nights: Site) -> None:
-    events = nights.airflow._call("GET", "/api/v2/assets/events?limit=100")["asset_events"]
+    events = nights.call("GET", "assets/events?limit=100")["asset_events"]
 
     assert events
     commits = {commit.commit_set for commit in pushes(nights)}
@@ -146,49 +133,86 @@ def test_the_asset_event_names_the_commit(nights: Site) -> None:
     assert all(event["uri"].endswith("/default/images@master") for event in events)
 
 
-def test_a_wait_holds_no_worker_outlives_the_triggerer_and_takes_its_jobs_along(nights: Site, tmp_path: Path) -> None:
-    """While its jobs run, a push sits in the triggerer; killed and started again, that goes on; marked failed, the jobs end."""
-    (tmp_path / "dev5_1511892000.jpg").write_bytes(b"image")
-    pps = PpsClient(pfs(nights).server)
-    slow = {"pipeline": {"name": "slow"}, "input": {"pfs": {"repo": "images", "glob": "/"}}, "transform": {"cmd": ["sleep", "600"]}}
-    pps.create_pipeline(slow, name="test")
+def test_while_a_job_of_a_minute_runs_its_push_holds_no_worker(nights: Site, tmp_path: Path) -> None:
+    (tmp_path / "dev4_1511892000.jpg").write_bytes(b"image")
+    slow(nights, "dev4_1511892000.jpg", seconds=60)
     run_id = nights.start("push_images", {"source": str(tmp_path)})
     until(lambda: push_state(nights, run_id) == "deferred")
+
+    seen = []
+    while push_state(nights, run_id) == "deferred":
+        pool = nights.call("GET", "pools/default_pool")
+        seen.append((pool["running_slots"], pool["queued_slots"], pool["scheduled_slots"], pool["deferred_slots"]))
+        time.sleep(1)
+    nights.finish("push_images", run_id)
+
+    assert nights.airflow.xcom("push_images", run_id, "push", map_index=0)["jobs"]["slow"]["seconds"] >= 60
+    assert len(seen) > 20
+    # The last look may fall between the trigger's event and the task's second start.
+    assert set(seen[:-1]) == {(0, 0, 0, 1)}
+
+
+@pytest.mark.parametrize("action", ["marked failed", "cleared"])
+def test_a_waiting_task_that_is_stopped_takes_its_trigger_and_its_jobs_along(nights: Site, tmp_path: Path, action: str) -> None:
+    """Within ten seconds, which is what the project promises."""
+    image = f"dev5_151189200{len(action)}.jpg"
+    (tmp_path / image).write_bytes(b"image")
+    slow(nights, image, seconds=600)
+    run_id = nights.start("push_images", {"source": str(tmp_path)})
+    until(lambda: triggerer_of(nights, run_id) is not None)
     commit = nights.airflow.xcom("push_images", run_id, "push", key="commit", map_index=0)
 
-    pool = nights.airflow._call("GET", "/api/v2/pools/default_pool")
-    assert (pool["running_slots"], pool["queued_slots"], pool["deferred_slots"]) == (0, 0, 1)
+    if action == "cleared":
+        body = {"dry_run": False, "dag_run_id": run_id, "task_ids": ["push"], "only_failed": False, "reset_dag_runs": True}
+        nights.call("POST", "dags/push_images/clearTaskInstances", body)
+    else:
+        nights.call("PATCH", f"dags/push_images/dagRuns/{run_id}/taskInstances/push/0", {"new_state": "failed"})
+    seconds = until(lambda: job_state(nights, commit) == "killed", seconds=10)
 
+    logging.getLogger(__name__).warning("%s: the jobs had ended after %.1f s", action, seconds)
+    nights.pps.delete_pipeline("slow", force=True)
+    if action == "cleared":  # the cleared task pushes again, and now nothing holds it up
+        nights.finish("push_images", run_id)
+
+
+def test_a_triggerer_that_is_killed_hands_its_waits_to_the_next(nights: Site, tmp_path: Path) -> None:
+    """No job is touched by that; and the new one can still be told to stop."""
+    (tmp_path / "dev6_1511892000.jpg").write_bytes(b"image")
+    slow(nights, "dev6_1511892000.jpg", seconds=600)
+    run_id = nights.start("push_images", {"source": str(tmp_path)})
+    until(lambda: triggerer_of(nights, run_id) is not None)
     before = triggerer_of(nights, run_id)
-    nights.stack.processes["triggerer"].signal(signal.SIGKILL)
+    commit = nights.airflow.xcom("push_images", run_id, "push", key="commit", map_index=0)
+
+    nights.kill("triggerer")
     nights.stack.start_component("triggerer")
     # Airflow hands the wait over once the old heartbeat is stale; until then nobody would stop the jobs of a task marked failed.
     until(lambda: triggerer_of(nights, run_id) not in (None, before))
+
     assert push_state(nights, run_id) == "deferred"
-
-    path = f"/api/v2/dags/push_images/dagRuns/{run_id}/taskInstances/push/0"
-    nights.airflow._call("PATCH", path, {"new_state": "failed"})
-    until(lambda: {job.pipeline: job.state for job in pps.inspect_job_set(commit)}["slow"] == "killed")
-
-    pps.delete_pipeline("slow", force=True)
+    assert job_state(nights, commit) == "running"
+    nights.call("PATCH", f"dags/push_images/dagRuns/{run_id}/taskInstances/push/0", {"new_state": "failed"})
+    until(lambda: job_state(nights, commit) == "killed")
+    nights.pps.delete_pipeline("slow", force=True)
 
 
-def push_of(site: Site, run_id: str) -> dict[str, Any]:
-    return next(task for task in site.airflow.task_instances("push_images", run_id) if task["task_id"] == "push")
+def slow(site: Site, image: str, *, seconds: int) -> None:
+    """A pipeline that takes its time over one image, and none over what is there already."""
+    site.pps.delete_pipeline("slow", force=True)
+    transform = {"cmd": ["sh"], "stdin": [f'if [ -e "$PFS_ROOT/images/{image}" ]; then sleep {seconds}; fi']}
+    spec = {"pipeline": {"name": "slow"}, "input": {"pfs": {"repo": "images", "glob": "/"}}, "transform": transform}
+    site.pps.create_pipeline(spec, name="test")
+
+
+def job_state(site: Site, commit: str) -> str:
+    return {job.pipeline: str(job.state) for job in site.pps.inspect_job_set(commit)}["slow"]
 
 
 def push_state(site: Site, run_id: str) -> str:
-    return str(push_of(site, run_id)["state"])
+    return str(site.task("push_images", run_id, "push").get("state"))
 
 
 def triggerer_of(site: Site, run_id: str) -> int | None:
     """Which triggerer runs the push's trigger, None where no one does yet."""
-    found: int | None = (push_of(site, run_id)["trigger"] or {}).get("triggerer_id")
+    found: int | None = (site.task("push_images", run_id, "push").get("trigger") or {}).get("triggerer_id")
     return found
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 200
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.5)

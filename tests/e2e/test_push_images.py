@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,6 @@ from typing import Any
 import psutil
 import pytest
 
-from airflow_pachyderm.client.channel import Server
-from airflow_pachyderm.client.pfs import PfsClient
-from airflow_pachyderm.connection import PachydermConnection
 from laptop.stack import Stack
 from tests.e2e.harness import Site
 from tests.e2e.site import ImageSite
@@ -44,9 +40,7 @@ def assert_as_expected(summary: dict[str, Any], material: Material) -> None:
 
 def image_commits(site: Site) -> list[tuple[str, bool]]:
     """Id and whether it is finished, of every commit that was pushed to the images repo."""
-    host, _, port = site.stack.pachd_address.rpartition(":")
-    server = Server(PachydermConnection(conn_id="test", host=host, port=int(port)))
-    return [(commit.commit_set, commit.finished) for commit in PfsClient(server).list_commits("images")]
+    return [(commit.commit_set, commit.finished) for commit in site.pfs.list_commits("images")]
 
 
 def test_the_images_go_through_all_stages_and_a_second_push_processes_nothing_again(site: Site, material: Material) -> None:
@@ -65,7 +59,7 @@ def test_minipachd_is_killed_during_a_push(site: Site, source: ImageSite, materi
     run_id = site.start(PUSH, {"source": source.url})
     assert source.stalled.wait(STALL_SECONDS)
 
-    site.stack.processes["minipachd"].signal(signal.SIGKILL)
+    site.kill("minipachd")
     source.resume()
     site.stack.start_pachd()
     site.finish(PUSH, run_id)
@@ -80,32 +74,18 @@ def test_the_push_task_is_killed_and_its_retry_makes_no_second_commit(site: Site
     run_id = site.start(PUSH, {"source": source.url})
     assert source.stalled.wait(STALL_SECONDS)
 
-    kill_task(site, run_id, "push")
+    site.kill_task(PUSH, run_id, "push")
     source.resume()
     site.finish(PUSH, run_id)
 
     assert_as_expected(summary_of(site, run_id), material)
     assert_one_more_commit(before, image_commits(site))
-    push = next(task for task in site.airflow.task_instances(PUSH, run_id) if task["task_id"] == "push")
-    assert push["try_number"] > 1
+    assert site.task(PUSH, run_id, "push")["try_number"] > 1
 
 
 def assert_one_more_commit(before: list[tuple[str, bool]], after: list[tuple[str, bool]]) -> None:
     assert len(after) == len(before) + 1
     assert all(finished for _, finished in after)
-
-
-def kill_task(site: Site, run_id: str, task_id: str) -> None:
-    """SIGKILL to the process that executes a task; Airflow names it after the task instance."""
-    instance = next(task for task in site.airflow.task_instances(PUSH, run_id) if task["task_id"] == task_id)
-    processes = [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if f"airflow worker -- {instance['id']}" in " ".join(process.info["cmdline"] or [])
-    ]
-    assert processes, f"no process of {task_id} ({instance['state']})"
-    for process in processes:
-        process.kill()
 
 
 def test_the_stack_listens_on_loopback_only(site: Site) -> None:
