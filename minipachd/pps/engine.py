@@ -23,6 +23,7 @@ from minipachd.pps.plan import resolve_inputs
 from minipachd.pps.records import Job, Pipeline
 from minipachd.pps.sandbox import Sandbox
 from minipachd.pps.secrets import Secrets
+from minipachd.pps.space import Space
 from minipachd.pps.spec import CronInput, DatumId, Input, JobKey, PipelineKey, PipelineSpec, Transform, leaves
 from minipachd.pps.ticker import Ticker, write_tick
 from minipachd.pps.validate import input_with_defaults
@@ -46,6 +47,7 @@ class Pps:
     :param serve_gate: Puts a worker's ``NextDatum`` on the network.
     :param namespaces: False never gives user code a ``/pfs`` of its own, only ``PFS_ROOT``.
     :param runtime: Where user code runs.
+    :param keep_free: Bytes of the disk that user code is not to have; None for a sensible number.
     :raises EngineUnavailableError: It is to run in images, and there is no Docker engine for that.
     """
 
@@ -57,11 +59,14 @@ class Pps:
         serve_gate: ServeGate | None = None,
         namespaces: bool = True,
         runtime: Runtime = Runtime.PROCESS,
+        keep_free: int | None = None,
     ) -> None:
         self.pfs = pfs
         self.logs = Logs(directory.logs)
         self.secrets = Secrets(directory.secrets)
-        self._services = Services(pfs, self.logs, self.secrets, directory.work, serve_gate, None, namespaces)
+        self._services = Services(
+            pfs, self.logs, self.secrets, directory.work, Space.of(directory.work, keep_free), serve_gate, None, namespaces
+        )
         self._services.containers = _containers(runtime, directory.work)
         self._services.by_image = runtime is Runtime.AUTO
         self._controllers: dict[PipelineKey, Controller] = {}

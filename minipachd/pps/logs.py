@@ -89,13 +89,18 @@ class Logs:
         self._lock = threading.Lock()
 
     def append(self, pipeline: PipelineKey, lines: Iterable[LogLine]) -> None:
-        """Add lines of one job, or of none, with a single write."""
+        """Add lines of one job, or of none, with a single write. Where they cannot be written they are lost, and the work goes on."""
         batch = list(lines)
         if not batch:
             return
-        directory = self._directory(pipeline)
-        name = f"{batch[0].job}.jsonl" if batch[0].job else _PIPELINE_FILE
         data = b"".join(_encode(line) + b"\n" for line in batch)
+        try:
+            self._write(self._directory(pipeline), f"{batch[0].job}.jsonl" if batch[0].job else _PIPELINE_FILE, data)
+        except OSError as exc:
+            log.warning("%d log lines of pipeline %s are lost: %s", len(batch), pipeline, exc)
+        self.changes.notify()
+
+    def _write(self, directory: Path, name: str, data: bytes) -> None:
         with self._lock:
             for attempt in (1, 2):
                 try:
@@ -109,7 +114,6 @@ class Logs:
                 os.write(fd, data)
             finally:
                 os.close(fd)
-        self.changes.notify()
 
     def master(self, pipeline: PipelineKey, message: str, *, job: str = "") -> None:
         """Add a line of the pipeline's controller."""

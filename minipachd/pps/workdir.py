@@ -92,6 +92,10 @@ class WorkDir:
         self._give(env_file)
         return size
 
+    def drop_output(self) -> None:
+        """Remove what user code has written for its datum: it may be most of the disk."""
+        self._clean(f"{OUT}/", {}, set(), {})
+
     def collect(self, upload: Upload, tag: DatumId) -> list[FileEntry]:
         """Store every file of ``out``, in path order. A link to an untouched input is recorded as a reference: no byte is read.
 
@@ -172,12 +176,9 @@ class WorkDir:
     def _clean(self, prefix: str, wanted: Mapping[str, Wanted], needed: set[str], kept: dict[str, _Written]) -> None:
         """Remove all that the next datum does not need, below one directory; what may stay goes into ``kept``."""
         directory = self.root / prefix
-        try:
-            children = list(os.scandir(directory))
-        except PermissionError:
+        if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
             directory.chmod(stat.S_IRWXU)
-            children = list(os.scandir(directory))
-        for child in children:
+        for child in list(os.scandir(directory)):
             path = prefix + child.name
             if child.is_dir(follow_symlinks=False):
                 self._clean(path + "/", wanted, needed, kept)
@@ -191,16 +192,9 @@ class WorkDir:
                 or (written.entry.chunks, written.empty) != (want.entry.chunks, want.empty)
                 or not written.untouched(child.stat(follow_symlinks=False))
             ):
-                self._unlink(Path(child.path))
+                Path(child.path).unlink()
             else:
                 kept[path] = replace(written, entry=want.entry)
-
-    def _unlink(self, path: Path) -> None:
-        try:
-            path.unlink()
-        except PermissionError:
-            path.parent.chmod(stat.S_IRWXU)
-            path.unlink()
 
     def _make_directory(self, path: str) -> None:
         directory = self.root / path

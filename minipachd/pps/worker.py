@@ -24,12 +24,16 @@ from minipachd.pps.records import Pipeline
 from minipachd.pps.run import DuplicateOutputError, JobRun, Task
 from minipachd.pps.sandbox import LauncherDiedError, Sandbox, Wake
 from minipachd.pps.secrets import Secrets
+from minipachd.pps.space import Space, is_full
 from minipachd.pps.spec import DatumState, JobKey, Transform
 from minipachd.pps.workdir import Wanted, WorkDir
 
 log = logging.getLogger(__name__)
 
 _CACHED_DIRECTORIES = 8
+_LOOK_SECONDS = 1.0
+"""How often a worker looks whether its user code fills the disk."""
+_SPARED_TRIES = 3
 _PATIENCE_SECONDS = 60.0
 """How often the log says that a batching program has not asked for a datum yet."""
 
@@ -56,6 +60,7 @@ class Services:
     logs: Logs
     secrets: Secrets
     work_root: Path
+    space: Space
     serve_gate: ServeGate | None = None
     server: ServerAddress | None = None
     namespaces: bool = True
@@ -125,6 +130,7 @@ class Worker:
             finally:
                 self.status = None
                 self._log.flush()
+        self._drop_output()
 
     def poke(self) -> None:
         """Make the worker look up: its job was cancelled, its datum is to be restarted, its program wants something."""
@@ -157,8 +163,9 @@ class Worker:
         self._restart = False
         self._log.begin(run.job.pipeline, run.job.id, task.datum.id, input_files(task.datum))
         reason, stats = "", DatumStats()
-        tries = self._pipeline.spec.datum_tries
-        for attempt in range(1, tries + 1):
+        tries, attempt, spared = self._pipeline.spec.datum_tries, 0, 0
+        while attempt < tries:
+            attempt += 1
             try:
                 stats = self._try(run, task)
                 workdir = self._workdir
@@ -177,6 +184,10 @@ class Worker:
                 reason = str(exc)
                 if isinstance(exc, LauncherDiedError):
                     self._discard_sandbox()
+                self._drop_output()
+                if is_full(exc) and spared < _SPARED_TRIES and self._services.space.await_room(lambda: run.cancelled):
+                    spared, attempt = spared + 1, attempt - 1  # more likely than not somebody else filled the disk, who has been stopped
+                    continue
             self._log.worker(f"errored running user code, try {attempt} of {tries}: {reason}")
             if self._recovers(run, task):
                 self._log.worker("err_cmd succeeded: datum recovered")
@@ -269,7 +280,13 @@ class Worker:
             if call is not None:
                 self._call = call
                 return Wake.POKED
-            wake = sandbox.wait(deadline=deadline)
+            look = time.monotonic() + _LOOK_SECONDS
+            wake = sandbox.wait(deadline=look if deadline is None else min(deadline, look))
+            if wake is Wake.TIMED_OUT and (deadline is None or time.monotonic() < deadline):
+                if trouble := self._services.space.culprit(self._directory):
+                    self._kill(sandbox)
+                    raise TryFailedError(trouble)
+                continue
             if wake is Wake.TIMED_OUT and not may_time_out:
                 self._kill(sandbox)
                 raise TryFailedError(f"datum timeout of {self._pipeline.spec.datum_timeout_seconds:g} s exceeded")
@@ -401,6 +418,13 @@ class Worker:
         self._gate.close()
         self._call = None
         sandbox.kill()
+
+    def _drop_output(self) -> None:
+        if self._workdir is not None:
+            try:
+                self._workdir.drop_output()
+            except OSError as exc:  # the next datum meets it again, and has a place to say so
+                log.warning("worker %s: cannot remove the output of a datum: %s", self.name, exc)
 
     def _discard_sandbox(self) -> None:
         self._gate.close()

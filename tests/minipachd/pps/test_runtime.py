@@ -247,19 +247,6 @@ def test_a_command_that_is_not_there_fails_with_its_name(lab: Lab) -> None:
     failed(lab.run({"/a": "1"})["missing"], "no-such-program")
 
 
-def test_a_flood_of_output_is_cut_and_the_datum_lives(lab: Lab) -> None:
-    lab.repo()
-    lab.pipeline("loud", "yes 0123456789012345678901234567890123456789 | head -c 30000000; echo end >$PFS_ROOT/out/x")
-
-    job = lab.run({"/a": "1"})["loud"]
-
-    assert job.state == JobState.JOB_SUCCESS
-    size = sum(file.stat().st_size for file in (lab.engine.root / "logs").rglob("*.jsonl"))
-    assert size < 40_000_000
-    lines = [line.message for line in lab.client.get_job_logs("loud", job.job.id, tail=5)]
-    assert any("were dropped" in line for line in lines)
-
-
 def test_parallel_workers_have_each_a_directory_of_their_own(lab: Lab, tmp_path: Path) -> None:
     lab.repo()
     script = f"""
