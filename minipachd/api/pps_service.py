@@ -120,7 +120,7 @@ class PpsService(NewerPipelineCalls, pps_pb2_grpc.APIServicer):  # type: ignore[
         return pps_pb2.DeletePipelinesResponse(pipelines=[pipeline_message(key) for key in deleted])
 
     async def RunPipeline(self, request: Any, context: Any) -> Any:
-        raise InvalidError("RunPipeline is unimplemented in Pachyderm 2: commit to an input, or update the pipeline with reprocess")
+        raise UnsupportedError("RunPipeline is unimplemented in Pachyderm 2: commit to an input, or update the pipeline with reprocess")
 
     async def RunCron(self, request: Any, context: Any) -> Any:
         await asyncio.to_thread(self._pps.run_cron, parse_pipeline(request.pipeline))
