@@ -306,7 +306,9 @@ class PpsService(NewerPipelineCalls, pps_pb2_grpc.APIServicer):  # type: ignore[
         newest: dict[PipelineKey, int] = {}
         found = 0
         for job in records.scan_jobs(view.db, pipeline=None if pipeline is None else pipeline.key, reverse=request.reverse):
-            current = newest.setdefault(job.key.pipeline, records.get_pipeline(view.db, job.key.pipeline).version)
+            current = newest.get(job.key.pipeline)
+            if current is None:
+                current = newest[job.key.pipeline] = records.get_pipeline(view.db, job.key.pipeline).version
             if (
                 (projects and job.key.pipeline.project not in projects)
                 or (request.history >= 0 and job.version < current - request.history)
@@ -324,6 +326,7 @@ class PpsService(NewerPipelineCalls, pps_pb2_grpc.APIServicer):  # type: ignore[
         wanted = _filter(request.jqFilter, pps_pb2.JobState)
         projects = {project.name for project in request.projects}
         seen: set[str] = set()
+        found = 0
         for job in records.scan_jobs(view.db, reverse=request.reverse):
             if job.key.id in seen or not _beyond(job.created_ns, request):
                 continue
@@ -335,7 +338,8 @@ class PpsService(NewerPipelineCalls, pps_pb2_grpc.APIServicer):  # type: ignore[
                 continue
             infos = [self._job_info(view, member, details=request.details) for member in members]
             yield pps_pb2.JobSetInfo(job_set=pps_pb2.JobSet(id=job.key.id), jobs=infos)
-            if request.number and len(seen) >= request.number:
+            found += 1
+            if request.number and found >= request.number:
                 return
 
     def _job_datums(self, request: Any) -> Iterator[Any]:

@@ -8,6 +8,7 @@ import pwd
 import shutil
 import signal
 import time
+import uuid
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -98,7 +99,8 @@ class Worker:
         self.status: WorkerStatus | None = None
         self._pipeline, self._services = pipeline, services
         self._transform: Transform = pipeline.spec.transform
-        self._directory = services.work_root / pipeline.key.project / pipeline.key.name / f"v{pipeline.version}-{number}"
+        folder = f"v{pipeline.version}-{number}-{uuid.uuid4().hex[:8]}"  # a pipeline of the same name may be made while this one goes
+        self._directory = services.work_root / pipeline.key.project / pipeline.key.name / folder
         self._log = DatumLog(services.logs, self.name)
         self._gate = BatchGate(self.poke)
         self._gate_server: WorkerServer | None = None

@@ -106,6 +106,17 @@ def test_jobs_and_job_sets_are_listed_newest_first(lab: Lab) -> None:
     assert len(list(lab.client.list_job("first", history=-1))) == 3
 
 
+def test_job_sets_that_a_filter_leaves_out_do_not_count(lab: Lab) -> None:
+    lab.repo()
+    lab.pipeline("picky", "grep -q good $in")
+    bad = lab.put({"/a": "bad"})
+    lab.settle(bad)
+    lab.run({"/a": "good"})
+
+    request = pps_proto.ListJobSetRequest(number=1, jqFilter='.state == "JOB_FAILURE"')  # the client leaves the filter out
+    assert [found.job_set.id for found in lab.client._PPSMixin__stub.ListJobSet(request)] == [bad]
+
+
 def test_job_details_show_inputs_with_their_commit(lab: Lab) -> None:
     lab.repo()
     lab.pipeline("copy")
