@@ -15,13 +15,21 @@ def load_specs(url: str | Path) -> list[dict[str, Any]]:
     :raises PachydermSourceError: The file cannot be read.
     :raises PachydermInvalidError: It is not JSON or YAML, or what it holds is no object; names the file and the place.
     """
-    filesystem, path = open_filesystem(str(url))
+    return parse_specs(read_spec(str(url)), name=str(url))
+
+
+def read_spec(url: str) -> str:
+    """The text of a spec file.
+
+    :raises PachydermSourceError: It cannot be read.
+    """
+    filesystem, path = open_filesystem(url)
     try:
         with filesystem.open(path, "rb") as stream:
-            text = stream.read().decode()
+            text: str = stream.read().decode()
     except (OSError, UnicodeDecodeError) as exc:
-        raise PachydermSourceError(f"Cannot read pipeline spec {url}: {exc}; check the path", url=str(url)) from exc
-    return parse_specs(text, name=str(url))
+        raise PachydermSourceError(f"Cannot read pipeline spec {url}: {exc}; check the path", url=url) from exc
+    return text
 
 
 def parse_specs(text: str, *, name: str) -> list[dict[str, Any]]:

@@ -69,7 +69,9 @@ class Task:
             return self.call("execute", self.context)
         except TaskDeferred as deferred:
             self.triggers.append(deferred.trigger)
-            event = fire(again(deferred.trigger))
+            trigger = again(deferred.trigger)
+            trigger.not_before = 0.0  # type: ignore[attr-defined]  # it is for a scheduler's sake, and there is none
+            event = fire(trigger)
             return self.call(deferred.method_name, self.context, event.payload)
 
     def call(self, method: str, *arguments: Any) -> Any:

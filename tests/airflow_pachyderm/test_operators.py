@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from airflow_pachyderm.operators.repo import PachydermCreateRepoOperator, Pachyd
 from airflow_pachyderm.sensors.commit import PachydermCommitSensor, PachydermFileSensor
 from airflow_pachyderm.sensors.job import PachydermJobSensor
 from airflow_pachyderm.sensors.pipeline import PachydermPipelineStateSensor
+from airflow_pachyderm.triggers.commit_set import CommitSetTrigger
 from tests.airflow_pachyderm.tasks import Task, TaskInstance, again, fire
 from tests.support import Engine
 
@@ -181,6 +183,19 @@ def test_jobs_that_take_too_long_are_named_and_go_on(hook: PachydermHook, repo: 
         task.run()
 
     assert hook.pps.inspect_job_set(task.ti.xcoms["commit"])[0].state == "running"
+
+
+def test_a_trigger_leaves_airflow_the_time_to_notice_the_deferral(hook: PachydermHook, repo: str, files: list[str]) -> None:
+    commit = Task(PachydermPushOperator(task_id="push", repo=repo, files=files, wait=False)).run()["commit"]
+    not_before = time.time() + 1.0
+    trigger = CommitSetTrigger(
+        pachyderm_conn_id="pachyderm_default", commit_set=commit, deadline=not_before + 60, poll_interval=0.1, not_before=not_before
+    )
+
+    event = fire(again(trigger))
+
+    assert time.time() >= not_before
+    assert event.payload["end"] == "finished"
 
 
 def test_killing_a_deferred_push_stops_its_jobs(hook: PachydermHook, repo: str, files: list[str]) -> None:
@@ -393,6 +408,44 @@ def test_pipelines_are_created_once_and_updated_when_their_spec_differs(hook: Pa
 
     versions = [found.version for found in (hook.pps.inspect_pipeline(one), hook.pps.inspect_pipeline(two)) if found]
     assert versions == [2, 1]
+
+
+def test_the_content_of_a_spec_file_can_be_a_template(hook: PachydermHook, repo: str, tmp_path: Path) -> None:
+    spec = {
+        "pipeline": {"name": f"{repo}-p"},
+        "input": {"pfs": {"repo": repo, "glob": "{{ params.glob }}"}},
+        "transform": {"cmd": ["true"]},
+    }
+    (tmp_path / "p.json").write_text(json.dumps(spec))
+    task = Task(PachydermCreatePipelineOperator(task_id="t", spec=str(tmp_path / "p.json"), render=True))
+
+    assert task.call("execute", {**task.context, "params": {"glob": "/*.jpg"}}) == {f"{repo}-p": "created"}
+
+    assert glob_of(hook, f"{repo}-p") == "/*.jpg"
+
+
+def test_a_template_with_an_unknown_name_creates_nothing(hook: PachydermHook, repo: str, tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text('{"pipeline": {"name": "{{ nobody.knows }}"}}')
+
+    with pytest.raises(PachydermInvalidError, match=r"p\.json cannot be rendered: 'nobody' is undefined"):
+        Task(PachydermCreatePipelineOperator(task_id="t", spec=str(tmp_path / "p.json"), render=True)).run()
+
+
+def test_a_spec_can_be_written_in_the_dag(hook: PachydermHook, repo: str) -> None:
+    spec = {"pipeline": {"name": f"{repo}-p"}, "input": {"pfs": {"repo": repo, "glob": "{{ glob }}"}}, "transform": {"cmd": ["true"]}}
+    task = Task(PachydermCreatePipelineOperator(task_id="t", spec=spec))
+    task.operator.render_template_fields({"glob": "/*.png"})  # type: ignore[typeddict-item]
+
+    assert task.run() == {f"{repo}-p": "created"}
+
+    assert glob_of(hook, f"{repo}-p") == "/*.png"
+
+
+def glob_of(hook: PachydermHook, pipeline: str) -> str:
+    from airflow_pachyderm.client.protocol import pps_pb2
+
+    request = pps_pb2.InspectPipelineRequest(pipeline=pps_pb2.Pipeline(name=pipeline), details=True)
+    return str(hook.server.stubs.pps.InspectPipeline(request).details.input.pfs.glob)
 
 
 def test_an_update_can_be_forbidden(repo: str, tmp_path: Path) -> None:

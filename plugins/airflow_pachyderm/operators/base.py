@@ -13,7 +13,7 @@ from airflow_pachyderm.connection import DEFAULT_CONN_ID
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
 from airflow_pachyderm.outcome import CommitSetOutcome, WaitEnd
 from airflow_pachyderm.triggers.commit_set import STOP_REASON, CommitSetTrigger
-from airflow_pachyderm.waiting import DEFAULT_DEFER_AFTER, DEFAULT_POLL_INTERVAL, DEFAULT_WAIT_TIMEOUT, TRIGGER_GRACE, settle
+from airflow_pachyderm.waiting import DEFAULT_DEFER_AFTER, DEFAULT_POLL_INTERVAL, DEFAULT_WAIT_TIMEOUT, QUIET_SECONDS, TRIGGER_GRACE, settle
 
 
 class PachydermOperator(BaseOperator):
@@ -41,8 +41,7 @@ class PachydermWaitingOperator(PachydermOperator):
     :param wait_timeout: Seconds that the jobs may take.
     :param poll_interval: Seconds between two looks at the jobs.
     :param deferrable: Wait in the triggerer; the worker slot is free meanwhile.
-    :param defer_after: Seconds to wait in the worker first. Short jobs then cost no second start of the task; and Airflow repeats a task
-        whose trigger fires before its scheduler has noticed the deferral.
+    :param defer_after: Seconds to wait in the worker first: short jobs then cost no second start of the task, which takes as long.
     """
 
     def __init__(
@@ -83,6 +82,7 @@ class PachydermWaitingOperator(PachydermOperator):
                     deadline=deadline,
                     poll_interval=self.poll_interval,
                     stop_on_kill=stop_on_kill,
+                    not_before=time.time() + QUIET_SECONDS,
                 ),
                 method_name="execute_complete",
                 timeout=timedelta(seconds=self.wait_timeout) + TRIGGER_GRACE,

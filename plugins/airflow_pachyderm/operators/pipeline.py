@@ -1,13 +1,13 @@
 """Operators about pipelines and the secrets that they mount."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 
 from airflow_pachyderm.exceptions import PachydermInvalidError
 from airflow_pachyderm.operators.base import PachydermOperator
-from airflow_pachyderm.specs import load_specs
+from airflow_pachyderm.specs import parse_specs, read_spec
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -18,7 +18,9 @@ class PachydermCreatePipelineOperator(PachydermOperator):
 
     A pipeline that was made from the same spec is left as it is: no new version, no new job.
 
-    :param spec: Path or URL of a pipeline spec, JSON or YAML, one or many (templated).
+    :param spec: Path or URL of a pipeline spec, JSON or YAML, one or many (templated); or the spec itself as a mapping, or a list of them,
+        whose texts are templated.
+    :param render: Render the content of the file as a template too, before it is read: ``{{ params.image }}``, ``{{ var.value.bucket }}``.
     :param update: Whether an existing pipeline may be changed. If not, and it differs, the task fails.
     :param reprocess: On an update, process again also what was processed before. Without it only new data meets the new code.
     :return: By pipeline: ``created``, ``updated``, or ``unchanged``.
@@ -27,20 +29,45 @@ class PachydermCreatePipelineOperator(PachydermOperator):
 
     template_fields = ("pachyderm_conn_id", "spec")
 
-    def __init__(self, *, spec: str, update: bool = True, reprocess: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        spec: str | Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        render: bool = False,
+        update: bool = True,
+        reprocess: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.spec = spec
+        self.render = render
         self.update = update
         self.reprocess = reprocess
 
-    def execute(self, context: "Context") -> dict[str, str]:  # noqa: ARG002 - Airflow's signature
+    def execute(self, context: "Context") -> dict[str, str]:
         """Create or update, in the file's order."""
         done = {}
-        for spec in load_specs(self.spec):
-            name, what = self.hook.pps.create_pipeline(spec, name=self.spec, update=self.update, reprocess=self.reprocess)
+        called = self.spec if isinstance(self.spec, str) else f"of task {self.task_id}"
+        for spec in self._specs(context):
+            name, what = self.hook.pps.create_pipeline(spec, name=called, update=self.update, reprocess=self.reprocess)
             self.log.info("Pipeline %s: %s", name, what)
             done[name] = what
         return done
+
+    def _specs(self, context: "Context") -> list[dict[str, Any]]:
+        if isinstance(self.spec, str):
+            text = read_spec(self.spec)
+            return parse_specs(self._rendered(text, context) if self.render else text, name=self.spec)
+        return [dict(spec) for spec in ([self.spec] if isinstance(self.spec, Mapping) else self.spec)]
+
+    def _rendered(self, text: str, context: "Context") -> str:
+        from jinja2 import TemplateError
+
+        try:
+            # By the environment: render_template would take a text that ends in .json for the name of a file.
+            return self.get_template_env().from_string(text).render(context)
+        except TemplateError as exc:
+            raise PachydermInvalidError(f"Pipeline spec {self.spec} cannot be rendered: {exc}") from exc
 
 
 class _OnePipelineOperator(PachydermOperator):

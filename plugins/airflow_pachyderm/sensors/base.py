@@ -16,7 +16,7 @@ from airflow_pachyderm.exceptions import PachydermError, PachydermTimeoutError, 
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
 from airflow_pachyderm.outcome import WaitEnd
 from airflow_pachyderm.triggers.condition import PachydermConditionTrigger
-from airflow_pachyderm.waiting import TRIGGER_GRACE
+from airflow_pachyderm.waiting import QUIET_SECONDS, TRIGGER_GRACE
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -74,6 +74,7 @@ class PachydermSensor(BaseSensorOperator):
                 condition=to_plain(condition),
                 deadline=time.time() + self.timeout,
                 poll_interval=self.poke_interval,
+                not_before=time.time() + QUIET_SECONDS,
             ),
             method_name="execute_complete",
             timeout=timedelta(seconds=self.timeout) + TRIGGER_GRACE,

@@ -15,7 +15,7 @@ from airflow_pachyderm.hooks.pachyderm import PachydermHook
 from airflow_pachyderm.outcome import CommitSetOutcome, WaitEnd
 from airflow_pachyderm.states import JOB_TERMINAL
 from airflow_pachyderm.triggers.commit_set import CommitSetTrigger
-from airflow_pachyderm.waiting import DEFAULT_POLL_INTERVAL, TRIGGER_GRACE, settle
+from airflow_pachyderm.waiting import DEFAULT_POLL_INTERVAL, QUIET_SECONDS, TRIGGER_GRACE, settle
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -68,6 +68,7 @@ class PachydermJobSensor(BaseSensorOperator):
                     poll_interval=self.poke_interval,
                     pipeline=self.pipeline,
                     stop_on_kill=False,  # the jobs are somebody else's
+                    not_before=time.time() + QUIET_SECONDS,
                 ),
                 method_name="execute_complete",
                 timeout=timedelta(seconds=self.timeout) + TRIGGER_GRACE,

@@ -1,5 +1,7 @@
 """The trigger that waits for a commit set's jobs in the triggerer, where a thousand waits cost one process."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -25,6 +27,7 @@ class CommitSetTrigger(BaseTrigger):
     :param poll_interval: Seconds between two looks at the jobs.
     :param pipeline: Only wait for the job of this pipeline.
     :param stop_on_kill: Whether the jobs are this task's own, to be stopped with it.
+    :param not_before: Seconds since the Unix epoch, before which it does not fire: see ``QUIET_SECONDS``.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class CommitSetTrigger(BaseTrigger):
         poll_interval: float = 2.0,
         pipeline: str | None = None,
         stop_on_kill: bool = True,
+        not_before: float = 0.0,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's triggers are not typed
         self.pachyderm_conn_id = pachyderm_conn_id
@@ -44,6 +48,7 @@ class CommitSetTrigger(BaseTrigger):
         self.poll_interval = poll_interval
         self.pipeline = pipeline
         self.stop_on_kill = stop_on_kill
+        self.not_before = not_before
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """What the triggerer needs to make this trigger again."""
@@ -56,6 +61,7 @@ class CommitSetTrigger(BaseTrigger):
                 "poll_interval": self.poll_interval,
                 "pipeline": self.pipeline,
                 "stop_on_kill": self.stop_on_kill,
+                "not_before": self.not_before,
             },
         )
 
@@ -74,6 +80,7 @@ class CommitSetTrigger(BaseTrigger):
             )
         except PachydermError as exc:
             outcome = CommitSetOutcome(self.commit_set, WaitEnd.ERROR, message=str(exc))
+        await asyncio.sleep(max(0.0, self.not_before - time.time()))
         yield TriggerEvent(outcome.to_event())  # type: ignore[no-untyped-call]  # as above
 
     async def on_kill(self) -> None:

@@ -1,5 +1,7 @@
 """The trigger of the sensors."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -19,14 +21,18 @@ class PachydermConditionTrigger(BaseTrigger):
     :param condition: What :func:`airflow_pachyderm.conditions.to_plain` made.
     :param deadline: Seconds since the Unix epoch.
     :param poll_interval: Seconds between two looks.
+    :param not_before: Seconds since the Unix epoch, before which it does not fire: see ``QUIET_SECONDS``.
     """
 
-    def __init__(self, *, pachyderm_conn_id: str, condition: dict[str, Any], deadline: float, poll_interval: float) -> None:
+    def __init__(
+        self, *, pachyderm_conn_id: str, condition: dict[str, Any], deadline: float, poll_interval: float, not_before: float = 0.0
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's triggers are not typed
         self.pachyderm_conn_id = pachyderm_conn_id
         self.condition = condition
         self.deadline = deadline
         self.poll_interval = poll_interval
+        self.not_before = not_before
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """What the triggerer needs to make this trigger again."""
@@ -37,6 +43,7 @@ class PachydermConditionTrigger(BaseTrigger):
                 "condition": self.condition,
                 "deadline": self.deadline,
                 "poll_interval": self.poll_interval,
+                "not_before": self.not_before,
             },
         )
 
@@ -57,4 +64,5 @@ class PachydermConditionTrigger(BaseTrigger):
             )
         except PachydermError as exc:
             found = Found(WaitEnd.ERROR, message=str(exc))
+        await asyncio.sleep(max(0.0, self.not_before - time.time()))
         yield TriggerEvent({"end": found.end.value, "value": found.value, "message": found.message})  # type: ignore[no-untyped-call]  # as above
