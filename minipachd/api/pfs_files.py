@@ -1,9 +1,12 @@
 """PFS's calls about files."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Iterable, Iterator
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from google.protobuf.wrappers_pb2 import BytesValue
@@ -14,10 +17,12 @@ from minipachd.api.pfs_messages import FileMessages, commit_reference
 from minipachd.api.tar import tar_stream
 from minipachd.api.threads import overlapped, stream, to_the_end
 from minipachd.errors import InvalidError, NotFoundError, PathNotFoundError
-from minipachd.pfs import Commit, CommitReference, FileEntry, FileInfo, FileKind, FileTree, Modification, Pfs, paths
+from minipachd.pfs import Commit, CommitReference, FileEntry, FileInfo, FileKind, FileTree, Modification, Pfs, filesets, paths
 from minipachd.pfs.diffs import changed_paths
 from minipachd.pfs.globs import compile_glob
+from minipachd.pfs.names import FILESET_REPO
 from minipachd.pfs.sources import open_url
+from minipachd.pfs.targets import Copied, copy_to_url
 
 _MAX_PAGE = 100_000
 _BATCH_MESSAGES, _BATCH_BYTES = 512, 4 << 20
@@ -36,18 +41,20 @@ class FileCalls:
                 raise InvalidError("first message must be a commit")
             target = commit_reference(first.set_commit)
             await asyncio.to_thread(self._check_repo, target)
-            await overlapped(_batches(requests), partial(self._gather, modification))
+            await overlapped(batches(requests), partial(self._gather, modification))
             await to_the_end(partial(self._apply, modification, target))
         return empty()
 
     async def GetFile(self, request: Any, context: Any) -> AsyncIterator[Any]:
-        _refuse_url(request)
+        if request.URL:
+            await self._copy_matches(request)
+            return
 
-        def find() -> tuple[Commit, FileEntry]:
+        def find() -> tuple[Commit, FileTree, FileEntry]:
             commit, files = self._files(request.file.commit)
-            return commit, _single(files, request.file.path, commit)
+            return commit, files, _single(files, request.file.path, commit)
 
-        commit, entry = await asyncio.to_thread(find)
+        commit, _held, entry = await asyncio.to_thread(find)  # who holds the tree keeps its bytes, also when the commit is deleted
         empty_file = True
         async for piece in stream(self._pfs.read(entry, offset=request.offset, commit=commit), batch=1):
             empty_file = False
@@ -56,7 +63,9 @@ class FileCalls:
             yield BytesValue()  # clients take the first message for granted
 
     async def GetFileTAR(self, request: Any, context: Any) -> AsyncIterator[Any]:
-        _refuse_url(request)
+        if request.URL:
+            await self._copy_matches(request)
+            return
 
         def find() -> tuple[Commit, Iterator[bytes]]:
             commit, files = self._files(request.file.commit)
@@ -154,9 +163,38 @@ class FileCalls:
                 new_file=None if after is None else new_messages.info(after), old_file=None if before is None else old_messages.info(before)
             )
 
+    async def _copy_matches(self, request: Any) -> None:
+        """What GetFile and GetFileTAR do with a URL: everything that matches is written below it, under its path."""
+
+        def find() -> tuple[FileTree, list[FileEntry]]:
+            commit, files = self._files(request.file.commit)
+            matches = list(_in_range(files.glob(compile_glob(request.file.path)), request))
+            if not matches:
+                raise PathNotFoundError(request.file.path, commit.key.repo, commit.id)
+            return files, list({entry.path: entry for match in matches for entry in files.entries(match.path)}.values())
+
+        _held, entries = await asyncio.to_thread(find)
+        await self._copy_out(request.URL, entries)
+
+    async def _copy_out(self, url: str, entries: Iterable[FileEntry]) -> Copied:
+        ended = threading.Event()
+
+        def copy() -> Copied:
+            with tempfile.TemporaryDirectory(dir=self._pfs.tmp, prefix="egress-") as tmp:
+                return copy_to_url(url, entries, self._pfs.write_to, tmp=Path(tmp), cancelled=ended.is_set)
+
+        try:
+            return await asyncio.to_thread(copy)
+        finally:
+            ended.set()  # the client is gone: the thread ends between two files
+
     def _files(self, message: Any) -> tuple[Commit, FileTree]:
+        reference = commit_reference(message)
         with self._pfs.snapshot() as view:
-            commit = view.resolve(commit_reference(message))
+            if reference.repo.name == FILESET_REPO:
+                commit = filesets.as_commit(filesets.find(view, reference.id), reference.repo.project)
+            else:
+                commit = view.resolve(reference)
             return commit, view.files(commit)
 
     def _check_repo(self, target: CommitReference) -> None:
@@ -215,7 +253,7 @@ class FileCalls:
                     raise InvalidError(finished.error)
 
 
-async def _batches(requests: AsyncIterator[Any]) -> AsyncIterator[list[tuple[Any, bytes]]]:
+async def batches(requests: AsyncIterator[Any]) -> AsyncIterator[list[tuple[Any, bytes]]]:
     """Messages in lists, so that tiny ones do not cost a thread's hop each; with their bytes, which each look at the field would copy."""
     batch: list[tuple[Any, bytes]] = []
     held = 0
@@ -228,15 +266,6 @@ async def _batches(requests: AsyncIterator[Any]) -> AsyncIterator[list[tuple[Any
             batch, held = [], 0
     if batch:
         yield batch
-
-
-def _refuse_url(request: Any) -> None:
-    if request.URL:
-        from minipachd.errors import UnsupportedError
-
-        raise UnsupportedError(
-            "writing files to a URL is not implemented by minipachd; read them and write them yourself, or use a pipeline's egress"
-        )
 
 
 def _single(files: FileTree, pattern: str, commit: Commit) -> FileEntry:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ class Pfs:
 
     :ivar changes: Tells when something changed.
     :ivar database: Where PPS installs its own tables.
+    :ivar tmp: For files on their way; emptied at the start.
     :ivar nodes: Where PPS keeps its own trees.
     """
 
@@ -34,7 +36,10 @@ class Pfs:
         self.chunks = ChunkStore(self.database, directory.packs)
         self.nodes = NodeStore(self.database)
         self.changes = Changes()
+        self.tmp = directory.tmp
         self._observer: CommitObserver | None = None
+        for left_behind in self.tmp.iterdir():  # by a server that was killed
+            shutil.rmtree(left_behind, ignore_errors=True)
         self.database.install(SCHEMA)
         self.chunks.remove_orphans()
         with self.database.transaction() as connection:

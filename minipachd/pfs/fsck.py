@@ -15,6 +15,7 @@ from minipachd.storage import CHUNK_ID_BYTES
 
 if TYPE_CHECKING:
     from minipachd.pfs.engine import Pfs
+    from minipachd.pfs.txn import Txn
     from minipachd.pfs.view import View
 
 
@@ -22,6 +23,20 @@ def findings(pfs: "Pfs") -> list[str]:
     """What is wrong, a sentence each; nothing in a consistent store. Reads all metadata and no content."""
     with pfs.snapshot() as view:
         return [*_check_trees(pfs, view), *_check_history(view)]
+
+
+def fix(txn: "Txn") -> list[str]:
+    """Put right what can be without a guess: recorded sizes that are not those of the trees. Says what it did, a sentence each."""
+    fixed = []
+    for commit in list(txn.commits()):
+        try:
+            size = txn.files(commit).size
+        except CorruptError:
+            continue  # findings tells
+        if size != commit.size:
+            txn.db.execute("UPDATE commits SET size = ? WHERE id = ?", (size, txn.commit_row(commit.key)))
+            fixed.append(f"commit {commit} said {commit.size} bytes, its files have {size}: corrected")
+    return fixed
 
 
 def _check_trees(pfs: "Pfs", view: "View") -> Iterator[str]:
