@@ -39,12 +39,18 @@ def check_defaults(defaults_json: str) -> None:
 
 
 def request_json(request: Any) -> str:
-    """What the user asked for, of a request that came as a message."""
+    """What the user asked for, of a request that came as a message.
+
+    :raises InvalidArgumentError: It has a time or a duration that there is not.
+    """
     spec = pps_pb2.CreatePipelineRequest()
     spec.CopyFrom(request)
     for field in _ABOUT_THE_CALL:
         spec.ClearField(field)
-    return _text(spec)
+    try:
+        return _text(spec)
+    except json_format.SerializeToJsonError as exc:
+        raise InvalidArgumentError(f"invalid pipeline spec: {exc}") from exc
 
 
 def user_spec_json(spec: PipelineSpec) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from python_pachyderm.proto.v2.enterprise import enterprise_pb2, enterprise_pb2_grpc
 from python_pachyderm.proto.v2.license import license_pb2, license_pb2_grpc
 from python_pachyderm.service import pfs_proto, pps_proto
@@ -164,6 +165,16 @@ def test_the_effective_spec_makes_the_same_pipeline_again(call: NewerClient, lab
     create(call, json.dumps(effective), update=True)
 
     assert specs(lab)[1] == effective
+
+
+def test_a_message_that_no_json_can_say_is_refused_by_the_name_of_the_field(lab: Lab) -> None:
+    lab.repo()
+
+    with pytest.raises(grpc.RpcError) as error:
+        lab.pipeline("edges", datum_timeout=Duration(seconds=10**13))
+
+    assert refused(error)[0] is grpc.StatusCode.INVALID_ARGUMENT
+    assert "invalid pipeline spec: Failed to serialize datum_timeout field" in refused(error)[1]
 
 
 def test_rerun_skips_what_succeeded_unless_it_is_told_to_reprocess(call: NewerClient, lab: Lab) -> None:
