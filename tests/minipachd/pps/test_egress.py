@@ -5,7 +5,7 @@ from pathlib import Path
 
 from python_pachyderm.service import pps_proto
 
-from tests.minipachd.pps.lab import JobState, Lab, python
+from tests.minipachd.pps.lab import JobState, Lab
 
 
 def egress(folder: Path) -> dict[str, object]:
@@ -27,16 +27,16 @@ def found(folder: Path) -> dict[str, bytes]:
 
 def test_the_files_of_every_output_are_at_the_url_when_the_job_has_ended(lab: Lab, tmp_path: Path) -> None:
     lab.repo()
-    program = "import os; open(os.environ['PFS_ROOT'] + '/out/large', 'wb').write(b'0123456789abcdef' * (200_000))"
-    lab.pipeline("copy", f"mkdir $PFS_ROOT/out/d; cp $PFS_ROOT/in/* $PFS_ROOT/out/d/; {python(program)}", **egress(tmp_path / "to"))
+    script = "mkdir $PFS_ROOT/out/d; cp $PFS_ROOT/in/* $PFS_ROOT/out/d/; yes 0123456789abcde | head -c 3200000 >$PFS_ROOT/out/large"
+    lab.pipeline("copy", script, **egress(tmp_path / "to"))
     lab.run({"/a": "1"})
-    assert found(tmp_path / "to") == {"d/a": b"1", "large": b"0123456789abcdef" * 200_000}
+    assert found(tmp_path / "to") == {"d/a": b"1", "large": b"0123456789abcde\n" * 200_000}
 
     (tmp_path / "to" / "mine").write_bytes(b"stays")
     job = lab.run({"/a": "2"})["copy"]
 
     assert job.state == JobState.JOB_SUCCESS
-    assert found(tmp_path / "to") == {"d/a": b"2", "large": b"0123456789abcdef" * 200_000, "mine": b"stays"}
+    assert found(tmp_path / "to") == {"d/a": b"2", "large": b"0123456789abcde\n" * 200_000, "mine": b"stays"}
     (info,) = lab.client.inspect_pipeline("copy", details=True)
     assert Path(info.details.egress.URL.removeprefix("file://")) == tmp_path / "to"
     assert any("egress: 2 files" in line for line in lab.logs("copy", master=True))
