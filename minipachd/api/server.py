@@ -41,7 +41,7 @@ from minipachd.api.upkeep_service import UpkeepService
 from minipachd.api.worker_service import WorkerPorts
 from minipachd.errors import DataDirError
 from minipachd.pfs import Pfs
-from minipachd.pfs.clock import TriggerClock
+from minipachd.pfs.clock import trigger_clock
 from minipachd.pps import Pps
 from minipachd.pps.containers import Runtime
 from minipachd.pps.environment import ServerAddress
@@ -122,7 +122,7 @@ async def serve(
     pfs = await asyncio.to_thread(Pfs, directory)
     try:
         pps = Pps(pfs, directory, serve_gate=WorkerPorts(loop), runtime=runtime, keep_free=keep_free)
-        clock = TriggerClock(pfs)
+        clock = trigger_clock(pfs)
         upkeep = UpkeepService(pfs)
         observed = None if metrics is None else Metrics()
         server = _server(pfs, pps, upkeep, observed)

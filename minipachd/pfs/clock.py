@@ -1,23 +1,29 @@
-"""The clock of triggers with a cron spec."""
+"""Clocks: threads that act when something is due, and outlive every error."""
 
 import logging
 import threading
 import time
+from collections.abc import Callable
 
-from minipachd.errors import MinipachdError
 from minipachd.pfs.engine import Pfs
 from minipachd.pfs.triggers import next_tick, tick
 
 log = logging.getLogger(__name__)
 
+_RETRY_NS = 60 * 10**9
 
-class TriggerClock:
-    """A thread that moves branches when their cron spec says so. What came due while no server ran is not made up for."""
 
-    def __init__(self, pfs: Pfs) -> None:
-        self._pfs = pfs
+class Clock:
+    """A thread that acts, waits until something is due or has changed, and acts again.
+
+    :param act: Does what is due and says when the next thing is, in nanoseconds since the epoch; None when nothing is to come.
+        Whatever it raises is logged, and it is called again in a minute.
+    """
+
+    def __init__(self, name: str, pfs: Pfs, act: Callable[[], int | None]) -> None:
+        self._changes, self._act = pfs.changes, act
         self._stopping = False
-        self._thread = threading.Thread(target=self._main, name="trigger clock", daemon=True)
+        self._thread = threading.Thread(target=self._main, name=name, daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -25,25 +31,38 @@ class TriggerClock:
     def stop(self) -> None:
         """End the thread."""
         self._stopping = True
-        self._pfs.changes.notify()
+        self._changes.notify()
         if self._thread.is_alive():
             self._thread.join()
 
     def _main(self) -> None:
-        done_ns = time.time_ns()
         while True:
-            seen = self._pfs.changes.version
+            seen = self._changes.version
             if self._stopping:
                 return
-            with self._pfs.snapshot() as view:
-                due_ns = next_tick(view, done_ns)
-            now_ns = time.time_ns()
-            if due_ns is None or due_ns > now_ns:
-                self._pfs.changes.wait(seen, None if due_ns is None else (due_ns - now_ns) / 1e9)
-                continue
             try:
-                with self._pfs.transaction() as txn:
-                    tick(txn, done_ns, now_ns)
-            except MinipachdError:
-                log.exception("triggers that are due could not fire; they fire again when they are due next")
-            done_ns = now_ns
+                due_ns = self._act()
+            except Exception:  # the edge of this thread: what is due later must come all the same
+                log.exception("%s failed, next try in a minute", self._thread.name)
+                due_ns = time.time_ns() + _RETRY_NS
+            self._changes.wait(seen, None if due_ns is None else max(0.0, (due_ns - time.time_ns()) / 1e9))
+
+
+def trigger_clock(pfs: Pfs) -> Clock:
+    """Moves branches when their cron spec says so. What came due while no server ran is not made up for."""
+    done_ns = time.time_ns()
+
+    def act() -> int | None:
+        nonlocal done_ns
+        now_ns = time.time_ns()
+        with pfs.snapshot() as view:
+            due_ns = next_tick(view, done_ns)
+        if due_ns is None or due_ns > now_ns:
+            return due_ns
+        with pfs.transaction() as txn:
+            tick(txn, done_ns, now_ns)
+        done_ns = now_ns
+        with pfs.snapshot() as view:
+            return next_tick(view, done_ns)
+
+    return Clock("trigger clock", pfs, act)

@@ -25,7 +25,7 @@ from minipachd.pps.sandbox import Sandbox
 from minipachd.pps.secrets import Secrets
 from minipachd.pps.space import Space
 from minipachd.pps.spec import CronInput, DatumId, Input, JobKey, PipelineKey, PipelineSpec, Transform, leaves
-from minipachd.pps.ticker import Ticker, write_tick
+from minipachd.pps.ticker import ticker, write_tick
 from minipachd.pps.validate import input_with_defaults
 from minipachd.pps.worker import Services, WorkerStatus, data_filter
 from minipachd.storage import EMPTY_ROOT, DataDirectory, Tree
@@ -73,7 +73,7 @@ class Pps:
         self._lock = threading.Lock()
         self._stopping = False
         self._isolation_error: str | None = None  # not looked at yet; empty where processes can have mounts of their own
-        self._ticker = Ticker(pfs)
+        self._ticker = ticker(pfs)
         self._supervisor = threading.Thread(target=self._supervise, name="pps supervisor", daemon=True)
         pfs.database.install(records.SCHEMA)
         pfs.set_observer(JobObserver())

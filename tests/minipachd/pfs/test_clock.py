@@ -1,9 +1,12 @@
-"""Triggers with a cron spec."""
+"""Triggers with a cron spec, and clocks that go on after an error."""
+
+import queue
 
 import pytest
 
 from minipachd.pfs import BranchKey, Pfs, RepoKey, Trigger
-from minipachd.pfs.clock import TriggerClock
+from minipachd.pfs import clock as clocks
+from minipachd.pfs.clock import Clock, trigger_clock
 from minipachd.storage import DataDirectory
 
 REPO = RepoKey("default", "in")
@@ -20,7 +23,7 @@ def pfs(tmp_path):
 
 
 def test_a_branch_follows_at_the_next_tick_and_downstream_follows_it(pfs):
-    clock = TriggerClock(pfs)
+    clock = trigger_clock(pfs)
     clock.start()
     with pfs.transaction() as txn:
         txn.create_repo(REPO)
@@ -43,3 +46,21 @@ def test_a_branch_follows_at_the_next_tick_and_downstream_follows_it(pfs):
         assert [found.id for found in below.direct_provenance] == [commit.id]
         assert below.id != commit.id
     clock.stop()
+
+
+def test_a_clock_goes_on_after_any_error(pfs, monkeypatch, caplog):
+    monkeypatch.setattr(clocks, "_RETRY_NS", 1)
+    answers = iter([RuntimeError("no such thing"), OSError("disk"), None])
+    acted = queue.Queue()
+
+    def act():
+        answer = next(answers)
+        acted.put(answer)
+        if answer is not None:
+            raise answer
+
+    clock = Clock("a clock", pfs, act)
+    clock.start()
+    assert [type(acted.get(timeout=20)) for _ in range(3)] == [RuntimeError, OSError, type(None)]
+    clock.stop()
+    assert [record.message for record in caplog.records] == ["a clock failed, next try in a minute"] * 2
