@@ -27,6 +27,7 @@ from benchmarks.site import Clients, Site
 _CALLS: Final = ("push", "job", "read", "list")
 _FILES: Final = 5
 _SAMPLE_SECONDS: Final = 0.5
+_START_SECONDS: Final = 300.0
 _WARM_UP: Final = 0.4  # of the time
 _GROWTH: Final = 0.05
 _LONG_SECONDS: Final = 240.0  # before that, growth is mostly noise and the first use of things
@@ -57,11 +58,14 @@ class Calls:
 def measure(root: Path, *, seconds: float, clients: int) -> Iterator[Figure | Curve]:
     """Load, and the server's memory meanwhile."""
     memory: list[tuple[float, float]] = []
-    with Site(root / "site") as site, ProcessPoolExecutor(clients, multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    ready = context.Barrier(clients + 1)  # the clients have imported what they need: the load begins
+    with Site(root / "site") as site, ProcessPoolExecutor(clients, context, ready.wait) as pool:
         site.pfs.create_repo("images")
         site.create_stages("validate")
-        started = time.monotonic()
         running = [pool.submit(client, site.address, number, seconds, root) for number in range(clients)]
+        ready.wait(_START_SECONDS)
+        started = time.monotonic()
         while wait(running, timeout=_SAMPLE_SECONDS).not_done:
             memory.append((time.monotonic() - started, site.memory_mib()))
         found = [future.result() for future in running]
