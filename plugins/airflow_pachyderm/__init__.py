@@ -70,6 +70,7 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [{"integration-name": integration, "python-modules": _modules("operators", "file", "pipeline", "push", "repo")}],
         "sensors": [{"integration-name": integration, "python-modules": _modules("sensors", "commit", "job", "pipeline")}],
         "triggers": [{"integration-name": integration, "python-modules": _modules("triggers", "commit_set", "condition")}],
+        "asset-uris": [{"schemes": ["pachyderm"], "handler": None, "to_openlineage_converter": "airflow_pachyderm.lineage.convert_asset"}],
         "extra-links": ["airflow_pachyderm.links.PachydermCommitLink"],
     }
 

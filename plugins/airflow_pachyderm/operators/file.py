@@ -48,17 +48,27 @@ class PachydermPutFileOperator(PachydermOperator):
         self.text = text
         self.branch = branch
         self.server_side = server_side
+        self._commit: str | None = None
 
     def execute(self, context: "Context") -> str | None:
         """Compare, then put."""
         if (self.source is None) == (self.text is None):
             raise PachydermInvalidError(f"Task {self.task_id} must be given either a source or a text, not both or none")
         if self.source is not None:
-            return self._put(self.source, context)
+            self._commit = self._put(self.source, context)
+            return self._commit
         with tempfile.TemporaryDirectory() as folder:
             content = Path(folder, "text")
             content.write_text(str(self.text))
-            return self._put(str(content), context)
+            self._commit = self._put(str(content), context)
+            return self._commit
+
+    def get_openlineage_facets_on_complete(self, _: Any) -> Any:
+        """Lineage: the source's folder, and the branch, with its commit where one was made."""
+        from airflow_pachyderm.lineage import branch_dataset, folder_datasets, operator_lineage
+
+        put = branch_dataset(self.hook.connection, self.repo, self.branch, commit=self._commit or "", files=1 if self._commit else 0)
+        return operator_lineage(inputs=folder_datasets([self.source] if self.source else []), outputs=[put])
 
     def _put(self, url: str, context: "Context") -> str | None:
         from airflow_pachyderm.client.push import Push, holds
@@ -128,6 +138,7 @@ class PachydermGetFileOperator(PachydermOperator):
         self.path = path
         self.target = target
         self.ref = ref
+        self._written: list[str] = []
 
     def execute(self, context: "Context") -> list[str]:  # noqa: ARG002 - Airflow's signature
         """Copy them."""
@@ -138,7 +149,14 @@ class PachydermGetFileOperator(PachydermOperator):
             raise PachydermInvalidError(
                 f"{self.path} matches {len(found)} files; let target {self.target} end in a slash to make it a folder"
             )
-        return [self._copy(entry.path) for entry in found]
+        self._written = [self._copy(entry.path) for entry in found]
+        return self._written
+
+    def get_openlineage_facets_on_complete(self, _: Any) -> Any:
+        """Lineage: the branch or commit that was read, and the folder that was written."""
+        from airflow_pachyderm.lineage import branch_dataset, folder_datasets, operator_lineage
+
+        return operator_lineage(inputs=[branch_dataset(self.hook.connection, self.repo, self.ref)], outputs=folder_datasets(self._written))
 
     def _copy(self, path: str) -> str:
         target = self.target + PurePosixPath(path).name if self.target.endswith("/") else self.target

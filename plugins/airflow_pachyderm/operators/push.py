@@ -75,6 +75,7 @@ class PachydermPushOperator(PachydermWaitingOperator):
         self.branch_timeout = branch_timeout
         self.wait = wait
         self._push: Push | None = None
+        self._summary: dict[str, Any] = {}
 
     def execute(self, context: "Context") -> dict[str, Any]:
         """Push, then wait."""
@@ -112,7 +113,7 @@ class PachydermPushOperator(PachydermWaitingOperator):
         return self._done(context, push, job_summary(outcome.jobs))
 
     def _done(self, context: "Context", push: dict[str, Any], jobs: dict[str, dict[str, Any]]) -> dict[str, Any]:
-        summary = _summary(push, jobs)
+        summary = self._summary = _summary(push, jobs)
         emit_commit(context, self.outlets, commit_asset(self.hook.connection, self.repo, self.branch), summary)
         return summary
 
@@ -142,6 +143,15 @@ class PachydermPushOperator(PachydermWaitingOperator):
         if failed:
             self.log.warning("Commit %s of an earlier try is not used: %s did not succeed; pushing again", commit_set, ", ".join(failed))
         return not failed
+
+    def get_openlineage_facets_on_complete(self, _: Any) -> Any:
+        """Lineage: the folders of the files, the branch with its new commit, and what the pipelines made of it."""
+        from airflow_pachyderm.lineage import branch_dataset, operator_lineage, source_datasets
+
+        done, connection = self._summary, self.hook.connection
+        pushed = branch_dataset(connection, self.repo, self.branch, commit=done["commit"], files=done["files"], size_bytes=done["bytes"])
+        made = [branch_dataset(connection, pipeline, commit=done["commit"]) for pipeline in done["jobs"]]
+        return operator_lineage(inputs=source_datasets(self._files()), outputs=[pushed, *made])
 
     def on_kill(self) -> None:
         """End the push or the wait; nothing half done stays."""
