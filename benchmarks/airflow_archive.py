@@ -165,7 +165,8 @@ class Archive:
             if done.returncode == 0:
                 break
             output = done.stdout + done.stderr
-            assert "database is locked" in output and tries < 5, output
+            assert tries < 5, output
+            assert "database is locked" in output, output
             log.warning("try %d: the database was busy: %s", tries, output[-1500:])
         return time.monotonic() - started
 
