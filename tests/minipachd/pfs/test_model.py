@@ -12,7 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from minipachd.errors import InvalidError, MinipachdError
 from minipachd.pfs import BranchKey, CommitKey, CommitReference, Pfs, RepoKey
 from minipachd.pfs.fsck import findings
+from minipachd.pps.records import SCHEMA as PPS_SCHEMA
 from minipachd.storage import DataDirectory
+from minipachd.upkeep.gc import Collector
 
 REPO = RepoKey("default", "in")
 OUT = BranchKey(RepoKey("default", "out"), "master")
@@ -28,6 +30,7 @@ class Model(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="pfs-model-"))
         self.directory = DataDirectory(self.folder)
         self.pfs = Pfs(self.directory)
+        self.pfs.database.install(PPS_SCHEMA)  # a collection asks what jobs keep
         with self.pfs.transaction() as txn:
             txn.create_repo(REPO)
             txn.create_repo(OUT.repo)
@@ -164,6 +167,28 @@ class Model(RuleBasedStateMachine):
                     self.heads[branch] = view.head(BranchKey(REPO, branch)).id
                 self.parent[self.heads[branch]] = None
                 self.content[self.heads[branch]] = {}
+
+    @precondition(lambda self: "dev" in self.heads and "dev" not in self.open)
+    @rule()
+    def delete_branch(self):
+        """Its commits stay."""
+        with self.pfs.transaction() as txn:
+            txn.delete_branch(BranchKey(REPO, "dev"))
+        del self.heads["dev"]
+
+    @rule(data=st.data())
+    def move_branch(self, data):
+        """To any finished commit; writing goes on from there."""
+        commit = list(self.parent)[data.draw(st.integers(0, len(self.parent) - 1))]
+        if commit in self.open.values() or "dev" in self.open:
+            return
+        with self.pfs.transaction() as txn:
+            txn.create_branch(BranchKey(REPO, "dev"), head=self.key(commit))
+        self.heads["dev"] = commit
+
+    @rule()
+    def collect_garbage(self):
+        assert Collector(self.pfs).collect().problems == ()
 
     @rule()
     def restart(self):
