@@ -1,7 +1,7 @@
 """Every figure of the README, part after part.
 
-    python -m benchmarks                      the short run: all parts, small
-    python -m benchmarks --full               everything at full size; hours
+    python -m benchmarks                      the short run: most parts, small, in about twelve minutes on two quiet cores
+    python -m benchmarks --full               everything at full size; some nine hours, six of them one peer's
     python -m benchmarks peers load           some parts
 
 It writes ``benchmarks/results/<date>-<short, full or the parts>.json`` after every part, and plots beside it. A part that fails is
@@ -36,55 +36,50 @@ _END_SECONDS: Final = 90.0
 class Part:
     """A module of this package with a ``main`` that takes ``--json``.
 
-    :ivar short, full: Its arguments; ``{results}`` stands for the file with the figures of the parts before it.
+    :ivar short, full: Its arguments; ``{results}`` stands for the file with the figures of the parts before it. Without short ones it is
+        only in a full run, and when it is asked for by name.
     :ivar minutes: Expected duration of the short and of the full run on two cores.
     :ivar material: It takes a model and images; the name of its option for the images.
     """
 
     what: str
     module: str
-    short: tuple[str, ...]
+    short: tuple[str, ...] | None
     full: tuple[str, ...]
     minutes: tuple[float, float]
     material: str = ""
 
+    def arguments(self, *, full: bool) -> tuple[str, ...]:
+        return self.full if full or self.short is None else self.short
+
+    def expected(self, *, full: bool) -> float:
+        """Minutes."""
+        return self.minutes[full or self.short is None]
+
+
+def _part(what: str, module: str, short: str | None, full: str, minutes: tuple[float, float], material: str = "") -> Part:
+    return Part(what, f"benchmarks.{module}", None if short is None else tuple(short.split()), tuple(full.split()), minutes, material)
+
 
 PARTS: Final[Mapping[str, Part]] = {
-    "limit": Part(
-        "the pipelines over a bare TensorFlow loop",
-        "benchmarks.pipeline",
-        ("--count", "100"),
-        ("--count", "1000"),
-        (1, 6),
-        material="--images",
-    ),
-    "latency": Part(
-        "one image, cold and warm", "benchmarks.latency", ("--rounds", "9"), ("--rounds", "50"), (0.5, 1.5), material="--images"
-    ),
-    "engine": Part("minipachd beside cp, git and dvc", "benchmarks.engine", ("--only", "put"), (), (1.5, 20)),
-    "peers": Part(
-        "what people would use instead",
-        "benchmarks.peers",
-        ("--images", "16", "--more", "4"),
-        ("--images", "1000", "--more", "100"),
-        (4, 300),
-        material="--source",
-    ),
-    "growth": Part("nights on top of many nights", "benchmarks.growth", ("--history", "0", "1000", "5000"), (), (1.5, 25)),
-    "load": Part("eight clients", "benchmarks.load", ("--seconds", "30"), ("--seconds", "600"), (0.7, 10.5)),
-    "faults": Part("what goes wrong", "benchmarks.faults", ("--kills", "10"), ("--kills", "200", "--full"), (4, 15)),
-    "batches": Part(
-        "batches beside one Airflow task per image", "benchmarks.airflow_batches", ("--images", "40"), ("--images", "1000"), (2, 25)
-    ),
-    "dashboard": Part("the dashboard's pages", "benchmarks.dashboard", ("--files", "5000", "--rounds", "10"), (), (1.5, 4)),
-    "scaling": Part("a million images a night", "benchmarks.scaling", ("--measured", "{results}"), ("--measured", "{results}"), (0.2, 0.2)),
+    "limit": _part("the pipelines over a bare TensorFlow loop", "pipeline", "--count 100", "--count 1000", (1, 6), "--images"),
+    "latency": _part("one image, cold and warm", "latency", "--rounds 9", "--rounds 50", (0.5, 1.5), "--images"),
+    "engine": _part("minipachd beside cp, git and dvc", "engine", "--only put", "", (1.5, 20)),
+    "peers": _part("what people would use", "peers", "--images 12 --more 3", "--images 1000 --more 100", (5, 360), "--source"),
+    "growth": _part("nights on top of many nights", "growth", "--history 0 1000 3000", "", (1, 25)),
+    "load": _part("eight clients", "load", "--seconds 20", "--seconds 600", (0.5, 10.5)),
+    "faults": _part("what goes wrong", "faults", "--kills 10", "--kills 200 --full", (3, 15)),
+    "batches": _part("batches beside one Airflow task per image", "airflow_batches", None, "--images 1000", (25, 25)),
+    "archive": _part("an archive of 100,000 images, backfilled", "airflow_archive", None, "", (60, 60)),
+    "dashboard": _part("the dashboard's pages", "dashboard", None, "", (4, 4)),
+    "scaling": _part("a million images a night", "scaling", "--measured {results}", "--measured {results}", (0.2, 0.2)),
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run parts; 1 when one failed. A missed target is no failure: it is a figure."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all)")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}")
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--model", type=Path, help="frozen graph (default: the project's own)")
     parser.add_argument("--images", type=Path, help="folder of validly named images (default: rendered)")
@@ -92,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if unknown := set(options.parts) - PARTS.keys():
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
-    names = options.parts or list(PARTS)
+    names = options.parts or [name for name, part in PARTS.items() if options.full or part.short is not None]
     stem = options.results / f"{time.strftime('%Y-%m-%d')}-{_title(options.parts, full=options.full)}"
     setting = {
         "full": options.full,
@@ -125,10 +120,10 @@ def run(names: Sequence[str], file: Path, setting: Mapping[str, object], *, full
     content: dict[str, Any] = {}
     for number, name in enumerate(names):
         part = PARTS[name]
-        minutes = part.minutes[full]
-        left = sum(PARTS[other].minutes[full] for other in names[number:])
+        minutes = part.expected(full=full)
+        left = sum(PARTS[other].expected(full=full) for other in names[number:])
         print(f"\n{name}: {part.what}; about {_minutes(minutes)} ({_minutes(left)} to the end)", flush=True)
-        options = [option.replace("{results}", str(file)) for option in (part.full if full else part.short)]
+        options = [option.replace("{results}", str(file)) for option in part.arguments(full=full)]
         if part.material:
             options += [text for key, value in given.items() for text in (part.material if key == "--images" else key, value)]
         with tempfile.TemporaryDirectory(prefix="tuskwatch-bench-") as folder:

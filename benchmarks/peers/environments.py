@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -27,12 +28,15 @@ def environment(*packages: str, constraints: Sequence[Path] = (_LOCK,)) -> Path:
     :raises InstallError: See there.
     """
     digest = hashlib.sha256("\n".join([*packages, *(path.read_text() for path in constraints)]).encode()).hexdigest()[:8]
-    folder = CACHE / f"{packages[0].replace('==', '-')}-{digest}"
+    name = packages[0].replace("==", "-")
+    folder = CACHE / f"{name}-{digest}"
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "complete").exists():
             print(f"installing {', '.join(packages[:3])} … into {folder}", flush=True)
+            for old in CACHE.glob(f"{name}-????????"):  # of a lock that was
+                shutil.rmtree(old)
             uv = [sys.executable, "-m", "uv"]
             pins = [argument for path in constraints for argument in ("--constraint", str(path))]
             _run([*uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)])

@@ -43,6 +43,7 @@ report(measure(), parser.parse_args().json)
     part = {
         "bad": runner.Part("breaks", "bad_part", (), (), (0.1, 0.1)),
         "good": runner.Part("works", "good_part", ("--count", "3"), ("--count", "7"), (0.1, 0.1)),
+        "long": runner.Part("takes hours", "good_part", None, ("--count", "9"), (60, 60)),
     }
     monkeypatch.setattr(runner, "PARTS", part)
     return tmp_path / "results"
@@ -79,11 +80,17 @@ def test_parts_are_chosen_by_name_and_a_full_run_has_other_arguments(parts: Path
     assert [re.sub(r"^\d{4}-\d\d-\d\d-", "", name) for name in names] == ["good-full-growth.png", "good-full.json"]
 
 
+def test_a_part_without_a_short_form_runs_when_it_is_asked_for(parts: Path) -> None:
+    assert runner.main(["long", "--results", str(parts)]) == 0
+
+    assert [(row["part"], row["value"]) for row in content(parts)["results"]] == [("long", 9)]
+
+
 def test_a_part_that_does_not_exist_is_refused_before_anything_runs(parts: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         runner.main(["god", "--results", str(parts)])
 
-    assert "no part god; there are bad, good" in capsys.readouterr().err
+    assert "no part god; there are bad, good, long" in capsys.readouterr().err
     assert not parts.exists()
 
 
@@ -119,6 +126,6 @@ def test_every_part_of_the_real_list_is_a_command_that_takes_its_arguments() -> 
     for name, part in runner.PARTS.items():
         source = (Path(runner.__file__).parent / Path(*part.module.split(".")[1:])).with_suffix(".py")
         text = (source if source.exists() else source.with_suffix("") / "__main__.py").read_text()
-        options = {option for option in (*part.short, *part.full, "--json") if option.startswith("--")}
+        options = {option for option in (*(part.short or ()), *part.full, "--json") if option.startswith("--")}
         options |= {"--model", part.material} if part.material else set()
         assert [option for option in options if f'"{option}"' not in text] == [], name
