@@ -152,3 +152,55 @@ def test_a_port_that_is_taken_is_named(engine, tmp_path):
     result = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert result.returncode == 3
     assert f"cannot listen on {engine.address}" in result.stderr
+
+
+def test_a_directory_of_an_older_version_is_migrated_and_only_by_a_server(engine):
+    import sqlite3
+
+    repo(engine.client, "images")
+    commit = put(engine.client, "images", {"/photo": IMAGE})
+    engine.stop()
+    connection = sqlite3.connect(engine.root / "metadata.db")  # as the first version left it
+    connection.executescript("DROP TABLE filesets; UPDATE schema_versions SET version = 1 WHERE component = 'pfs'")
+    connection.close()
+    command = [sys.executable, "-m", "minipachd", "stat", "--data", str(engine.root)]
+    looked = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert looked.returncode == 3
+    assert "the pfs tables have version 1, this minipachd knows" in looked.stderr
+
+    engine.start()
+    assert content(engine.client, commit, "/photo") == IMAGE
+    assert list(engine.client.fsck()) == []
+    assert subprocess.run(command, capture_output=True, timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("damage", "text"),
+    [
+        (lambda root: (root / "format").unlink(), "holds a database but no format file"),
+        (lambda root: (root / "format").write_text("one\n"), "says 'one' where a format number belongs"),
+        (lambda root: (root / "metadata.db").write_bytes(b"no database" * 1000), "cannot be opened: file is not a database"),
+        (lambda root: (root / "metadata.db").write_bytes((root / "metadata.db").read_bytes()[:9000]), "is damaged|cannot be opened"),
+    ],
+    ids=["no format", "odd format", "no database", "truncated database"],
+)
+def test_a_damaged_directory_is_refused_and_not_guessed_at(engine, damage, text):
+    repo(engine.client, "images")
+    engine.stop()
+    damage(engine.root)
+    before = (engine.root / "metadata.db").read_bytes()
+    with pytest.raises(AssertionError, match=text):
+        engine.start()
+    assert (engine.root / "metadata.db").read_bytes() == before
+
+
+def test_a_truncated_pack_is_never_served_and_the_error_names_file_and_commit(engine):
+    repo(engine.client, "images")
+    commit = put(engine.client, "images", {"/photo": IMAGE})
+    engine.stop()
+    (pack,) = (engine.root / "packs").iterdir()
+    pack.write_bytes(pack.read_bytes()[:1_500_000])
+    engine.start()
+    with pytest.raises(grpc.RpcError, match=rf"file /photo of commit default/images@{commit.id} is damaged: pack {pack.name}") as error:
+        list(engine.client.get_file(commit, "/photo")._stream)
+    assert error.value.code() is grpc.StatusCode.DATA_LOSS
