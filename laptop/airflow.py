@@ -4,6 +4,7 @@ The `airflow` command line takes four to five seconds a call; the REST API takes
 """
 
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -49,8 +50,10 @@ def environment(
     """
     host, _, port = pachd_address.rpartition(":")
     inherited = {name: value for name, value in base.items() if not name.startswith("AIRFLOW")}
+    modules = [str(REPOSITORY / "laptop" / "local_settings"), *filter(None, [base.get("PYTHONPATH")])]
     return {
         **inherited,
+        "PYTHONPATH": os.pathsep.join(modules),
         "AIRFLOW_HOME": str(layout.airflow_home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),

@@ -1,0 +1,1 @@
+"""Put on Airflow's module path by :func:`laptop.airflow.environment`."""
