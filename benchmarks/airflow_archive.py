@@ -153,25 +153,14 @@ class Archive:
         ]
         command += ["--from-date", str(FIRST_DAY), "--to-date", f"{last}T23:59", *arguments]
         self.airflow.wait_for_dag(DAG_ID, timeout=120)
+        self.airflow.unpause(DAG_ID)
         started = time.monotonic()
-        for tries in range(1, 6):
-            # Paused while its runs are made, and given again where the database was busy, as docs/airflow.md says of SQLite.
-            self._pause(paused=True)
-            done = subprocess.run(command, env=self.stack.env, check=False, capture_output=True, text=True)
-            self._pause(paused=False)
-            log.info("the command took %.0f s", time.monotonic() - started)
-            for nights in self._progress():
-                log.info("%d of %d nights after %.0f s", nights, self.days, time.monotonic() - started)
-            if done.returncode == 0:
-                break
-            output = done.stdout + done.stderr
-            assert tries < 5, output
-            assert "database is locked" in output, output
-            log.warning("try %d: the database was busy: %s", tries, output[-1500:])
+        done = subprocess.run(command, env=self.stack.env, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        log.info("the command took %.0f s", time.monotonic() - started)
+        for nights in self._progress():
+            log.info("%d of %d nights after %.0f s", nights, self.days, time.monotonic() - started)
         return time.monotonic() - started
-
-    def _pause(self, *, paused: bool) -> None:
-        self.airflow.call("PATCH", f"/api/v2/dags/{DAG_ID}", {"is_paused": paused})
 
     def _progress(self) -> Iterator[int]:
         """How many nights are done, at every change, until the newest backfill has ended."""
