@@ -112,7 +112,7 @@ def test_version_cluster_and_health(shared_engine):
 
 def test_what_is_missing_says_so_by_name(client):
     for service, rpc, text in (
-        (Service.PFS, "RunLoadTestDefault", "pfs_v2.API/RunLoadTestDefault is not implemented by minipachd"),
+        (Service.PFS, "PutCache", "pfs_v2.API/PutCache is not implemented by minipachd"),
         (Service.AUTH, "WhoAmI", "the auth service is not activated"),
     ):
         with pytest.raises(RpcError, match=text) as error:
