@@ -150,10 +150,10 @@ class Plan:
     nodes: int
     run: Run
 
-    @property
-    def dollars(self) -> float:
+    def dollars(self, *, spot: bool = False) -> float:
         """Of one night, if the nodes are there for just as long as they work."""
-        return (self.nodes * MACHINE_HOUR[NODE] + CLUSTER_HOUR) * self.run.seconds / 3600
+        node = MACHINE_HOUR[NODE] * (SPOT_FACTOR if spot else 1.0)
+        return (self.nodes * node + CLUSTER_HOUR) * self.run.seconds / 3600
 
 
 def plan(costs: Costs, images: int, seconds: float, *, speed: float = 1.0) -> Plan:
@@ -282,8 +282,8 @@ def measure(rows: Sequence[Mapping[str, Any]], *, images: int, seconds: float) -
             yield Figure(f"{what}: workers of {name}", count, "workers")
         yield Figure(f"{what}: {NODE} nodes", found.nodes, "nodes")
         yield Figure(f"{what}: hours", found.run.seconds / 3600, "h", target=hours)
-        yield Figure(f"{what}: a night", found.dollars, "$")
-        yield Figure(f"{what}: a night on spot nodes", found.dollars * SPOT_FACTOR, "$")
+        yield Figure(f"{what}: a night", found.dollars(), "$")
+        yield Figure(f"{what}: a night on spot nodes", found.dollars(spot=True), "$")
         for name, share in found.run.busy.items():
             yield Figure(f"{what}: {name} is busy", share * 100, "% of the run")
     stored = images * IMAGE_KB / 1e6
