@@ -303,7 +303,6 @@ OUTAGES_DOWN_ON_KUBERNETES = {
 OUTAGES_UP = {
     "gke": {
         r"GET /storage/v1/b/acme": [429, HELD, 503],
-        r"GET /storage/v1/b$": [CUT, 500],
         r"POST /storage/v1/b$": [429, 502],
         "GetCluster": [409, HELD, 429, 500],
         "CreateCluster": [429, 503],
@@ -314,7 +313,13 @@ OUTAGES_UP = {
     "existing": OUTAGES_ON_KUBERNETES,
 }
 OUTAGES_DOWN = {
-    "gke": {"GetCluster": [409, 429], "DeleteCluster": [409, 500], r"DELETE /storage/v1/b/acme": [429, CUT], **OUTAGES_DOWN_ON_KUBERNETES},
+    "gke": {
+        "GetCluster": [409, 429],
+        "DeleteCluster": [409, 500],
+        r"GET /storage/v1/b$": [CUT, 500],  # whose bucket it is: asked only of one that is there
+        r"DELETE /storage/v1/b/acme": [429, CUT],
+        **OUTAGES_DOWN_ON_KUBERNETES,
+    },
     "existing": OUTAGES_DOWN_ON_KUBERNETES,
 }
 
