@@ -44,10 +44,12 @@ def bootstrap_pipelines() -> None:
     @task
     def resolve() -> dict[str, Any]:
         """Find out what is to be put, before anything is touched."""
+        from dags.common.inputs import without_retries
         from dags.common.sources import bootstrap_sources
 
         params: dict[str, Any] = dict(get_current_context()["params"])
-        return bootstrap_sources(settings.load(), model=params["model"], rules=params["rules"])
+        with without_retries():
+            return bootstrap_sources(settings.load(), model=params["model"], rules=params["rules"])
 
     @task
     def mail(found: dict[str, str]) -> dict[str, str]:

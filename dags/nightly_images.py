@@ -54,10 +54,12 @@ def nightly_images() -> None:
     @task(multiple_outputs=False)
     def plan() -> list[str]:
         """Find the night's images; URLs of the batches' manifests."""
+        from dags.common.inputs import without_retries
         from dags.common.nightly import night_of_context
 
         context = get_current_context()
-        night = night_of_context(context, settings.load())
+        with without_retries():
+            night = night_of_context(context, settings.load())
         context["ti"].xcom_push(key="day", value=str(night.day))
         context["ti"].xcom_push(key="late", value=night.late)
         return night.manifests

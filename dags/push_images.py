@@ -44,9 +44,11 @@ def push_images() -> None:
     @task
     def list_images() -> list[str]:
         """List the folder and write a manifest for each batch; their URLs."""
+        from dags.common.inputs import without_retries
         from dags.common.push_run import plan_push
 
-        return plan_push(get_current_context(), settings.load())
+        with without_retries():
+            return plan_push(get_current_context(), settings.load())
 
     @task(trigger_rule="all_done")
     def report(manifests: list[str] | None, pushes: list[dict[str, Any]] | None) -> dict[str, Any]:

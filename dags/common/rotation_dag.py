@@ -56,9 +56,11 @@ def rotation_dag(dag_id: str, *, doc: str | None, repo: str, path: str, file: st
         @task(task_id="check")
         def fetch() -> dict[str, str]:
             """Fetch and check the file; nothing is committed before."""
+            from dags.common.inputs import without_retries
             from dags.common.rotation import prepare
 
-            return prepare(get_current_context(), settings.load(), repo=repo, path=path, check=check)
+            with without_retries():
+                return prepare(get_current_context(), settings.load(), repo=repo, path=path, check=check)
 
         @task
         def set_aside() -> str | None:

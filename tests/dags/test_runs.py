@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_pachyderm.exceptions import PachydermError, PachydermInvalidError, PachydermNotFoundError, PachydermSourceError
 from airflow_pachyderm.files import Batch, SourceFile, read_manifest
@@ -14,6 +14,7 @@ from airflow_pachyderm.hooks.pachyderm import PachydermHook
 from airflow_pachyderm.operators.push import PachydermPushOperator
 from dags import settings
 from dags.common.checks import check_rules
+from dags.common.inputs import without_retries
 from dags.common.push_run import plan_push, report_push
 from dags.common.rotation import prepare, set_images_aside
 from stages.common.errors import StageError
@@ -240,3 +241,10 @@ def test_manifests_hold_what_was_listed(world: World) -> None:
     listed = [file.path for manifest in plan_push(world.context(), world.config) for file in read_manifest(manifest)]
 
     assert listed == sorted(f"/{name}" for name in NAMES)
+
+
+def test_wrong_input_is_final_and_a_source_that_is_away_is_not() -> None:
+    with pytest.raises(AirflowFailException, match="no such day"), without_retries():
+        raise PachydermInvalidError("no such day")
+    with pytest.raises(PachydermSourceError), without_retries():
+        raise PachydermSourceError("the bucket does not answer", url="gs://b")

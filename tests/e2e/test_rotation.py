@@ -63,9 +63,11 @@ def test_a_bad_file_is_refused_before_anything_is_committed(site: Site, tmp_path
     (tmp_path / "bad").write_text('{"threat_clases": [1]}')
     before = site.pfs.list_commits(repo), site.pfs.list_commits("images")
 
+    run_id = site.start(dag_id, {"source": str(tmp_path / "bad"), "reprocess": "only new images"})
     with pytest.raises(RunFailedError, match="is not put: "):
-        site.run(dag_id, {"source": str(tmp_path / "bad"), "reprocess": "only new images"})
+        site.finish(dag_id, run_id)
 
+    assert site.task(dag_id, run_id, "check")["try_number"] == 1  # trying again would not help
     assert (site.pfs.list_commits(repo), site.pfs.list_commits("images")) == before
 
 
