@@ -148,4 +148,7 @@ def _commit() -> str:
 
 
 def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False, cwd=REPOSITORY).stdout.strip()
+    try:
+        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False, cwd=REPOSITORY).stdout.strip()
+    except FileNotFoundError:  # figures are worth something without git, too
+        return ""
