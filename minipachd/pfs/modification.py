@@ -9,7 +9,8 @@ from minipachd.pfs.types import DEFAULT_TAG, FileEntry
 from minipachd.pfs.upload import Content, Upload
 
 _MEMORY_BYTES = 16 << 20
-"""Above this, what is in memory goes to the pack: clients may interleave appends to any number of files."""
+"""Above this, what has been in memory longest goes to the pack: clients may interleave appends to any number of files. Bit by bit, so that
+hashing and writing keep pace with what comes in instead of holding it up every so often."""
 
 
 class Modification:
@@ -24,7 +25,7 @@ class Modification:
         self._added: dict[tuple[str, str], Content] = {}
         self._last: tuple[str, str] | None = None
         self._last_content: Content | None = None
-        self._unflushed: set[Content] = set()
+        self._unflushed: dict[Content, None] = {}
         self._pending = 0
 
     def __enter__(self) -> Self:
@@ -48,10 +49,10 @@ class Modification:
             self._last = (path, tag)
         before = content.pending_bytes
         content.append(data)
-        self._unflushed.add(content)
+        self._unflushed[content] = None
         self._pending += content.pending_bytes - before
-        if self._pending > _MEMORY_BYTES:
-            self._flush()
+        while self._pending > _MEMORY_BYTES:
+            self._flush_oldest()
 
     def add_stored(self, path: str, tag: str, entry: FileEntry) -> None:
         """Append a stored file's content; nothing is copied where chunks can be shared.
@@ -92,8 +93,8 @@ class Modification:
             content = self._added[key] = self.upload.content()
         return content
 
-    def _flush(self) -> None:
-        for content in self._unflushed:
-            content.flush()
-        self._unflushed.clear()
-        self._pending = 0
+    def _flush_oldest(self) -> None:
+        content = next(iter(self._unflushed))
+        del self._unflushed[content]
+        self._pending -= content.pending_bytes
+        content.flush()
