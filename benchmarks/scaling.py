@@ -6,6 +6,7 @@ It is fed by the figures of a result file (the newest one that has them, by defa
 """
 
 import argparse
+import contextlib
 import json
 import math
 import re
@@ -29,6 +30,8 @@ THREAT_SHARE: Final = 0.1  # of all images
 IMAGE_KB: Final = 100.0
 _JITTER: Final = 0.2  # images differ: a datum takes up to so much more or less than the mean
 _OFF: Final = 1.5
+_ALONE: Final = ("push to one branch", "plot")  # no faster with more workers
+_SIZES: Final = (10_000, 30_000, 100_000, 300_000, 1_000_000, 2_000_000)
 
 
 class MissingFigureError(ValueError):
@@ -276,8 +279,14 @@ def measure(rows: Sequence[Mapping[str, Any]], *, images: int, seconds: float) -
     for name, most in limits:
         yield Figure(f"{name} as shipped: most images in {hours:g} h", round(most), "images")
     for speed in (1.0, 0.6):
-        found = plan(costs, images, seconds, speed=speed)
         what = f"{images} images in {hours:g} h, cores {speed:g} as fast"
+        try:
+            found = plan(costs, images, seconds, speed=speed)
+        except ValueError as exc:
+            print(f"no number of workers does it: {exc}", flush=True)
+            most = min(value for name, value in limits if name in _ALONE)
+            yield Figure(f"{what}: most images with any number of workers", round(most), "images", target=images, at_least=True)
+            continue
         for name, count in found.workers.items():
             yield Figure(f"{what}: workers of {name}", count, "workers")
         yield Figure(f"{what}: {NODE} nodes", found.nodes, "nodes")
@@ -288,8 +297,12 @@ def measure(rows: Sequence[Mapping[str, Any]], *, images: int, seconds: float) -
             yield Figure(f"{what}: {name} is busy", share * 100, "% of the run")
     stored = images * IMAGE_KB / 1e6
     yield Figure(f"{images} images of {IMAGE_KB:g} kB, kept for a month", stored * BUCKET_GB_MONTH, "$")
-    sizes = [size for size in (10_000, 30_000, 100_000, 300_000, 1_000_000, 2_000_000) if size <= 2 * images]
-    yield Curve("scaling", f"{NODE} nodes", "nodes", tuple((size, plan(costs, size, seconds).nodes) for size in sizes), "images a night")
+    points = []
+    for size in _SIZES:
+        with contextlib.suppress(ValueError):  # where no number of workers does it, the line ends
+            points.append((size, plan(costs, size, seconds).nodes))
+    if points:
+        yield Curve("scaling", f"{NODE} nodes", "nodes", tuple(points), "images a night")
 
 
 if __name__ == "__main__":
