@@ -83,6 +83,8 @@ def measure(root: Path, model: Path, images: Sequence[Path]) -> Iterator[Figure]
             yield Figure(f"bare loop, {size} pixels, {batch} at once", found, "images/s")
     yield Figure("bare loop, best of its settings", limit, "images/s")
     yield Figure(f"four pipelines, {len(many)} images in one push", rate, "images/s")
+    if (same := bare["original", 1]) is not None:
+        yield Figure("four pipelines over the bare loop of the same pixels", rate / same, "ratio", target=0.8, at_least=True)
     yield Figure("four pipelines over the bare loop", rate / limit, "ratio", target=0.8, at_least=True)
     yield Figure(f"model loads during the push of {len(many)}", loads, "loads", target=cores())
     for job in jobs:
