@@ -122,20 +122,20 @@ class ObjectDetectStage:
         settings = Settings.from_env(datum.env)
         root = datum.inputs["validate"]
         images = root / "valid" if (root / "valid").is_dir() else root
-        model = self._load_model(datum.inputs["model"], commit=datum.commit_of("model"), threads=settings.threads)
+        model = self._load_model(datum.inputs["model"], commit=datum.commit_of("model"), settings=settings)
         each_file(walk_files(images), lambda path: _detect_one(path, out=datum.out, model=model, settings=settings))
 
-    def _load_model(self, source: Path, *, commit: str | None, threads: int) -> Model:
+    def _load_model(self, source: Path, *, commit: str | None, settings: Settings) -> Model:
         """Return the model of ``source``, the one in memory when the content is the same."""
         graph, label_file = _model_files(source)
-        key = (threads, *(file_identity(path, commit=commit) for path in (graph, label_file) if path))
+        key = ((settings.threads, settings.threshold), *(file_identity(path, commit=commit) for path in (graph, label_file) if path))
         if self._model is not None and key == self._model_key:
             return self._model
         digest = sha256_file(graph)
         labels = read_label_map(label_file) if label_file else COCO_LABELS
         detector = self._reusable_detector(digest, key)
         if detector is None:
-            detector = Detector(graph, threads=threads)
+            detector = Detector(graph, threads=settings.threads, threshold=settings.threshold)
             if self._model is not None:
                 self._model.detector.close()
         self._model = Model(detector, f"sha256:{digest}", labels, label_file.name if label_file else "coco")
@@ -143,7 +143,7 @@ class ObjectDetectStage:
         return self._model
 
     def _reusable_detector(self, digest: str, key: tuple[object, ...]) -> Detector | None:
-        """Return the loaded detector if it is the same graph with the same number of threads under a new commit or name."""
+        """Return the loaded detector if it is the same graph with the same settings under a new commit or name."""
         if self._model is None or not isinstance(self._model_key, tuple):
             return None
         same = self._model.digest == f"sha256:{digest}" and self._model_key[0] == key[0]
@@ -169,7 +169,7 @@ def _detect_one(path: Path, *, out: Path, model: Model, settings: Settings) -> N
         log.info("%s: device %s is not in DETECT_DEVICES: skipped", path.name, name.device)
         return
     decoded = decode_rgb(path, settings.limits)
-    detections = model.detector.detect(_pixels(decoded.image), threshold=settings.threshold, max_objects=settings.max_objects)
+    detections = model.detector.detect(_pixels(decoded.image), max_objects=settings.max_objects)
     objects = [FoundObject.of(detection, model.labels, decoded.image.size) for detection in detections]
     log.info("%s: %d objects", path.name, len(objects))
     folder = out / name.device

@@ -11,7 +11,7 @@ from stages.common.images import ImageLimits, decode_rgb
 from stages.common.names import parse_image_name
 from stages.common.runner import Datum, run
 from stages.object_detect.annotate import annotate
-from stages.object_detect.detector import Detection, Detector
+from stages.object_detect.detector import Detection, Detector, import_tensorflow
 from stages.object_detect.found import FoundObject
 from stages.object_detect.stage import ObjectDetectStage
 from tests.stages.conftest import image_bytes, write_graph
@@ -189,7 +189,7 @@ def test_an_empty_model_repo(valid, tmp_path):
 def test_a_file_that_is_no_graph(tmp_path, data):
     (tmp_path / "x.pb").write_bytes(data)
     with pytest.raises(StageError, match=r"x\.pb: not a(n object detection| frozen) graph.* put the frozen_inference_graph.pb"):
-        Detector(tmp_path / "x.pb", threads=1)
+        Detector(tmp_path / "x.pb", threads=1, threshold=0.5)
 
 
 @pytest.mark.parametrize(
@@ -203,12 +203,41 @@ def test_a_file_that_is_no_graph(tmp_path, data):
 def test_a_graph_with_another_signature(tmp_path, options, problem):
     path = write_graph(tmp_path / "x.pb", classes=[1.0], scores=[0.9], **options)
     with pytest.raises(StageError, match=problem):
-        Detector(path, threads=1)
+        Detector(path, threads=1, threshold=0.5)
+
+
+def write_suppressing_graph(path, scores):
+    """A graph whose last step is a non-maximum suppression over boxes that overlap in pairs, of two classes."""
+    tf = import_tensorflow()
+    rng = np.random.default_rng(1)
+    corners = np.repeat(rng.uniform(0, 0.8, (len(scores) // 2, 2)), 2, axis=0) + rng.uniform(0, 0.05, (len(scores), 2))
+    boxes = np.concatenate([corners, corners + 0.15], axis=1).astype(np.float32)
+    with tf.Graph().as_default() as graph:
+        tf.compat.v1.placeholder(tf.uint8, [None, None, None, 3], name="image_tensor")
+        per_class = np.stack([scores, rng.permutation(scores) + 0.003], axis=1)  # no two are equal: their order would be anyone's guess
+        found = tf.image.combined_non_max_suppression(boxes[None, :, None], per_class[None], 40, 60, iou_threshold=0.5, score_threshold=0.1)
+        tf.identity(found.nmsed_boxes, name="detection_boxes")
+        tf.identity(tf.identity(found.nmsed_scores), name="detection_scores")
+        tf.identity(found.nmsed_classes + 1, name="detection_classes")
+        tf.cast(found.valid_detections, tf.float32, name="num_detections")
+    path.write_bytes(graph.as_graph_def().SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.1, 0.3, 0.5, 0.75, 1.0])
+def test_a_higher_threshold_gives_the_same_objects_less_those_below(tmp_path, threshold):
+    """The threshold reaches into the graph; that must not change what is above it."""
+    scores = (np.arange(80) / 80).astype(np.float32)  # 0.3, 0.5 and 0.75 are among them: the threshold itself counts
+    path, image = write_suppressing_graph(tmp_path / "x.pb", scores), np.zeros((10, 10, 3), np.uint8)
+    everything = Detector(path, threads=1, threshold=0.0).detect(image, max_objects=1000)
+    found = Detector(path, threads=1, threshold=threshold).detect(image, max_objects=1000)
+    assert found == [one for one in everything if one.score >= threshold]
+    assert len(found) >= (threshold < 1)
 
 
 def test_boxes_outside_the_image_are_clipped(tmp_path):
     path = write_graph(tmp_path / "x.pb", classes=[1.0] * 12, scores=[0.9] * 12)  # the last boxes reach to 1.5
-    found = Detector(path, threads=1).detect(np.zeros((10, 10, 3), np.uint8), threshold=0.5, max_objects=100)
+    found = Detector(path, threads=1, threshold=0.5).detect(np.zeros((10, 10, 3), np.uint8), max_objects=100)
     assert len(found) == 12
     assert all(0 <= edge <= 1 for detection in found for edge in detection.box)
 
