@@ -152,7 +152,7 @@ def _run_part(command: Sequence[str], errors: Path, limit_seconds: float) -> str
         except subprocess.TimeoutExpired:
             _end(child)
             return f"it was not done within {limit_seconds / 60:.0f} minutes"
-        except BaseException:  # Ctrl-C goes to the child, too: it cleans up behind itself
+        except BaseException:  # Ctrl-C, or SIGTERM to us
             _end(child)
             raise
         sink.seek(0)
@@ -164,9 +164,9 @@ def _run_part(command: Sequence[str], errors: Path, limit_seconds: float) -> str
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """Let a part clean up; then kill what is left of it."""
+    """Let a part clean up; then kill what is left of it. (A part that was started in the background may be deaf to SIGINT.)"""
     tree = psutil.Process(child.pid).children(recursive=True) if child.poll() is None else []
-    child.send_signal(signal.SIGINT)
+    child.terminate()
     try:
         child.wait(_END_SECONDS)
     except subprocess.TimeoutExpired:
@@ -193,4 +193,5 @@ def _summary(content: Mapping[str, Any], file: Path) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
     sys.exit(main())

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -106,8 +107,10 @@ class PartsFailedError(RuntimeError):
 def report(results: Iterable[Figure | Curve], json_file: Path | None) -> None:
     """Print each figure as it comes; write ``{machine, date, commit, results}`` where a file is given.
 
-    What came before an error is written all the same, and the error goes on to the caller.
+    What came before an error is written all the same, and the error goes on to the caller. SIGTERM is such an error from here on, so that
+    whatever a part has started is stopped.
     """
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
     rows: list[dict[str, object]] = []
     curves: list[Curve] = []
     try:
@@ -118,6 +121,7 @@ def report(results: Iterable[Figure | Curve], json_file: Path | None) -> None:
             rows.append(result.row())
             print(line(rows[-1]), flush=True)
     finally:
+        signal.signal(signal.SIGTERM, before)
         if json_file is not None:
             write(json_file, document(rows, [asdict(curve) for curve in curves]))
 

@@ -1,6 +1,6 @@
 """A million images a night on GKE: nodes, hours, dollars, and what saturates first. docs/scaling.md says what the model is.
 
-    python -m benchmarks.scaling [--measured RESULT_FILE] [--images 1000000] [--hours 8] [--json FILE]
+    python -m benchmarks.scaling [--measured RESULT_FILE ...] [--images 1000000] [--hours 8] [--json FILE]
 
 It is fed by the figures of a result file (the newest one that has them, by default), and first checked on what was measured in small.
 """
@@ -253,13 +253,15 @@ def newest_results(folder: Path) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--measured", type=Path, help="result file (default: the newest in benchmarks/results)")
+    parser.add_argument(
+        "--measured", type=Path, nargs="+", help="result files, read one after the other (default: the newest that will do)"
+    )
     parser.add_argument("--images", type=int, default=1_000_000)
     parser.add_argument("--hours", type=float, default=8.0)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    measured = options.measured or newest_results(REPOSITORY / "benchmarks" / "results")
-    rows = json.loads(measured.read_text())["results"]
+    measured = options.measured or [newest_results(REPOSITORY / "benchmarks" / "results")]
+    rows = [row for file in measured for row in json.loads(file.read_text())["results"]]
     report(measure(rows, images=options.images, seconds=options.hours * 3600), options.json)
 
 

@@ -94,6 +94,33 @@ def test_a_part_that_does_not_exist_is_refused_before_anything_runs(parts: Path,
     assert not parts.exists()
 
 
+def test_a_part_that_takes_too_long_is_ended_after_it_has_cleaned_up(parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (parts.parent / "bad_part.py").write_text(
+        f"""
+import argparse, pathlib, time
+from benchmarks.results import Figure, report
+parser = argparse.ArgumentParser()
+parser.add_argument("--json", type=pathlib.Path)
+def measure():
+    yield Figure("before", 1, "s")
+    try:
+        time.sleep(600)
+    finally:
+        pathlib.Path({str(parts.parent / "clean")!r}).touch()
+report(measure(), parser.parse_args().json)
+"""
+    )
+    monkeypatch.setattr(runner, "_LEAST_SECONDS", 3.0)
+    monkeypatch.setattr(runner, "_PATIENCE", 0)
+
+    assert runner.main(["bad", "--results", str(parts)]) == 1
+
+    found = content(parts)
+    assert [row["name"] for row in found["results"]] == ["before"]
+    assert "not done within" in found["failed"][0]["reason"]
+    assert (parts.parent / "clean").exists()
+
+
 def test_what_was_measured_before_an_error_is_written(tmp_path: Path) -> None:
     def results() -> Iterator[Figure | Curve]:
         yield Figure("first", 1.23456, "s", target=2)
