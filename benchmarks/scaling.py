@@ -253,9 +253,7 @@ def newest_results(folder: Path) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--measured", type=Path, nargs="+", help="result files, read one after the other (default: the newest that will do)"
-    )
+    parser.add_argument("--measured", type=Path, nargs="+", help="result files, one after the other (default: the newest that will do)")
     parser.add_argument("--images", type=int, default=1_000_000)
     parser.add_argument("--hours", type=float, default=8.0)
     parser.add_argument("--json", type=Path)
