@@ -17,7 +17,7 @@ def check_model(path: Path) -> None:
         return
     from stages.object_detect.detector import Detector
 
-    Detector(path, threads=1).close()
+    Detector(path, threads=1, threshold=0.5).close()
 
 
 def check_rules(path: Path) -> None:
