@@ -255,6 +255,34 @@ def test_another_open_commit_is_waited_for(pfs: PfsClient, repo: str, folder: Pa
     assert [commit.commit_set for commit in commits(pfs, repo)] == [pushed.commit_set, other.commit_set]
 
 
+def test_the_end_of_another_commit_is_noticed_when_it_comes(engine: Engine, repo: str, folder: Path) -> None:
+    hours = RetryPolicy(first_pause_seconds=7200, max_pause_seconds=7200)
+    for pfs in client(engine.address, hours):
+        other = pfs.start_commit_once(repo, "master", "by hand")
+        with logged("airflow_pachyderm.client.push", "Waiting for commit") as waiting:
+            pushing = InThread(push, pfs, repo, folder)
+            assert waiting.wait(30)
+        pfs.finish_commit(other)
+        pushed = pushing.result()
+
+        assert [commit.commit_set for commit in commits(pfs, repo)] == [pushed.commit_set, other.commit_set]
+
+
+def test_a_push_that_waits_for_another_commit_can_be_stopped(engine: Engine, repo: str, folder: Path) -> None:
+    hours = RetryPolicy(first_pause_seconds=7200, max_pause_seconds=7200)
+    for pfs in client(engine.address, hours):
+        other = pfs.start_commit_once(repo, "master", "by hand")
+        running = Push(pfs, repo=repo, branch="master", key="k", batch=Batch(list(list_folder(str(folder)))))
+        with logged("airflow_pachyderm.client.push", "Waiting for commit") as waiting:
+            pushing = InThread(running.run)
+            assert waiting.wait(30)
+        running.stop()
+
+        with pytest.raises(PachydermError, match="was stopped"):
+            pushing.result()
+        assert [commit.commit_set for commit in commits(pfs, repo)] == [other.commit_set]
+
+
 def test_another_commit_that_stays_open_is_named_and_left_alone(pfs: PfsClient, repo: str, folder: Path) -> None:
     other = pfs.start_commit_once(repo, "master", "by hand")
 
@@ -416,6 +444,6 @@ class InThread:
 
     def result(self) -> Any:
         try:
-            return self._future.result(timeout=120)
+            return self._future.result(timeout=60)
         finally:
             self._pool.shutdown(wait=False)

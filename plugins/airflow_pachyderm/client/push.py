@@ -163,9 +163,8 @@ class Push:
     def _begin(self) -> Commit:
         """Open the commit, after whoever has one open on the branch."""
         give_up = time.monotonic() + self._branch_timeout
-        told, tries = False, 0
+        told = False
         while True:
-            tries += 1
             try:
                 return self._pfs.start_commit_once(self._repo, self._branch, self._description)
             except grpc.RpcError as exc:
@@ -187,8 +186,26 @@ class Push:
             if not told:
                 log.info("Waiting for commit %s (%s) to be finished by its owner", head, head.description or "no description")
                 told = True
-            if self._stopped.wait(self.retry.pause(tries)):
+            self._await_end(head, seconds=min(self.retry.max_pause_seconds, max(0.0, give_up - time.monotonic())))
+            if self._stopped.is_set():
                 raise PachydermError("The push was stopped before it began")
+
+    def _await_end(self, other: Commit, *, seconds: float) -> None:
+        """Wait until somebody else's commit is finished or gone, this push is stopped, or the time is over."""
+        stubs = self._pfs.server.stubs
+        request = pfs_pb2.InspectCommitRequest(
+            commit=self._pfs.commit_message(other.repo, other.branch, other.commit_set), wait=pfs_pb2.CommitState.Value("FINISHED")
+        )
+        self._call = call = stubs.pfs.InspectCommit.future(request, timeout=seconds, metadata=stubs.metadata)
+        if self._stopped.is_set():
+            call.cancel()
+        try:
+            call.result()
+        except grpc.FutureCancelledError:
+            return
+        except grpc.RpcError as exc:
+            if exc.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:  # it is gone, or the next try to open ours meets the same trouble
+                self._stopped.wait(self.retry.pause(1))
 
     # The stream
 
