@@ -12,6 +12,7 @@ import sqlite3
 import threading
 import uuid
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -30,6 +31,7 @@ CHUNK_BYTES = 1 << 20
 CHUNK_ID_BYTES = 32
 _PACK_BYTES = 256 << 20  # a longer upload goes on in another pack, so that space is given back in parts of this size
 _WRITE_BUFFER_BYTES = 1 << 20
+_SYNC_THREADS = 2
 
 SCHEMA = Schema(
     "chunks",
@@ -69,6 +71,7 @@ class ChunkStore:
         self._database, self._packs = database, packs
         self._sharing = threading.Lock()
         self._writers: WeakSet[ChunkWriter] = WeakSet()
+        self.background = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="pack sync")
         database.install(SCHEMA)
 
     def remove_orphans(self) -> int:
@@ -249,6 +252,8 @@ class ChunkWriter:
         self._packs: list[Path] = []
         self._sizes: list[int] = []
         self._file: BinaryIO | None = None
+        self._syncing: list[Future[None]] = []  # full packs on their way to the disk
+        self._lost: OSError | None = None  # kept: of a lost write the kernel tells once, and the next fsync succeeds
         self._placed: dict[bytes, tuple[int, int, int]] = {}  # id -> (index of the pack, offset, length)
         self._sealed = self._recorded = False
         self.shared: set[bytes] = set()
@@ -317,8 +322,19 @@ class ChunkWriter:
         if self._sealed or not self._packs:
             return
         with _full_disk(self._folder):
-            self._sync_file()
-            fsync_directory(self._folder)
+            if self._lost is not None:
+                raise self._lost
+            try:
+                for full in self._syncing:
+                    full.result()
+                self._syncing.clear()
+                if self._file is not None:
+                    self._file.flush()
+                    os.fsync(self._file.fileno())
+                fsync_directory(self._folder)
+            except OSError as exc:
+                self._lost = exc
+                raise
         self._sealed = True
 
     def record(self, connection: sqlite3.Connection) -> None:
@@ -357,8 +373,9 @@ class ChunkWriter:
 
     def _roll(self) -> None:
         if self._file is not None:
-            self._sync_file()
-            self._close_file()
+            self._file.flush()
+            self._syncing.append(self._store.background.submit(_sync_and_close, self._file))
+            self._file = None
         path = self._folder / f"{uuid.uuid4().hex}.pack"
         self._file = path.open("xb", buffering=_WRITE_BUFFER_BYTES)
         self._packs.append(path)
@@ -370,15 +387,15 @@ class ChunkWriter:
         assert self._file is not None  # noqa: S101 - tells mypy what _roll has just done
         return self._file
 
-    def _sync_file(self) -> None:
-        if self._file is not None:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-
     def _close_file(self) -> None:
         file, self._file = self._file, None
         if file is not None:
             file.close()
+
+
+def _sync_and_close(file: BinaryIO) -> None:
+    with file:
+        os.fsync(file.fileno())
 
 
 class _full_disk:  # noqa: N801 - reads as a context manager

@@ -70,6 +70,12 @@ def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture(scope="module")
+def stack(site: Site) -> Stack:
+    """The stack in front of which the browser is; a module that wants another than the demo's has a fixture of this name."""
+    return site.stack
+
+
+@pytest.fixture(scope="module")
 def pachyderm(site: Site) -> Iterator[Pachyderm]:
     """Makes what the demo does not."""
     server = Server(connection_of(site.stack))
@@ -83,13 +89,13 @@ def connection_of(stack: Stack) -> PachydermConnection:
 
 
 @pytest.fixture(scope="module")
-def login(browser: Browser, site: Site) -> dict[str, object]:
+def login(browser: Browser, stack: Stack) -> dict[str, object]:
     """What a browser keeps of a login on Airflow's own page."""
     context = browser.new_context()
     page = context.new_page()
-    page.goto(site.url)
+    page.goto(stack.airflow.url)
     page.get_by_label("Username").fill("admin")
-    page.get_by_label("Password").fill(site.stack.airflow.password)
+    page.get_by_label("Password").fill(stack.airflow.password)
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url(lambda url: "/auth/login" not in url)
     state = context.storage_state()

@@ -47,6 +47,9 @@ def land(config: Settings, day: date, *names: str) -> None:
         ),  # the form's "now" is no wish
         ({"run_type": "manual"}, date(2026, 11, 22)),
         ({"run_type": "manual", "wanted": "2026-11-01"}, date(2026, 11, 1)),
+        # Airflow's form for a backfill shows the field Day too; were it heard, all runs would push that one day.
+        ({"run_type": "backfill", "interval_start": datetime(2020, 2, 29, 1, tzinfo=UTC), "wanted": "2026-11-01"}, date(2020, 2, 29)),
+        ({"run_type": "scheduled", "interval_start": datetime(2026, 11, 22, 1, tzinfo=UTC), "wanted": "2026-11-01"}, date(2026, 11, 22)),
     ],
 )
 def test_the_day_of_a_run(run: dict[str, Any], expected: date) -> None:

@@ -70,6 +70,16 @@ class Site:
         """A REST call that the client has no method for."""
         return self.airflow.call(method, f"/api/v2/{path}", body)
 
+    def finish_backfills(self, dag_id: str) -> None:
+        """Return when Airflow says that all backfills of a DAG are over, however they ended."""
+        until(lambda: all(found["completed_at"] for found in self.call("GET", f"backfills?dag_id={dag_id}")["backfills"]), seconds=400)
+
+    def runs(self, dag_id: str, run_type: str) -> list[dict[str, Any]]:
+        """The first hundred runs of a kind, such as ``backfill``, the oldest day first."""
+        path = f"dags/{dag_id}/dagRuns?run_type={run_type}&order_by=logical_date&limit=100"
+        found: list[dict[str, Any]] = self.call("GET", path)["dag_runs"]
+        return found
+
     def summary(self, dag_id: str, name: str) -> dict[str, Any]:
         """The report of a run or of a day."""
         found: dict[str, Any] = json.loads((Path(self.stack.env["TUSKWATCH_RESULTS"]) / dag_id / name / "summary.json").read_text())

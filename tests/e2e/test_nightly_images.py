@@ -44,27 +44,19 @@ def report(site: Site, day: str) -> dict[str, Any]:
 
 
 def backfill(site: Site, *arguments: str) -> list[dict[str, Any]]:
-    """A backfill of the five days by the command line, to its end; its runs."""
+    """A backfill of the five days by the command line, to its end; all runs of backfills."""
     command = [sys.executable, "-m", "airflow", "backfill", "create", "--dag-id", NIGHTLY, "--max-active-runs", "2"]
     command += ["--from-date", DAYS[0], "--to-date", f"{DAYS[-1]}T23:59", *arguments]
     done = subprocess.run(command, env=site.stack.env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    wait_for_backfills(site)
-    runs: list[dict[str, Any]] = site.call("GET", f"dags/{NIGHTLY}/dagRuns?limit=100")["dag_runs"]
-    return runs
-
-
-def wait_for_backfills(site: Site) -> None:
-    deadline = time.monotonic() + 400
-    while not all(found["completed_at"] for found in site.call("GET", f"backfills?dag_id={NIGHTLY}")["backfills"]):
-        assert time.monotonic() < deadline, "the backfill has no end"
-        time.sleep(1)
+    site.finish_backfills(NIGHTLY)
+    return site.runs(NIGHTLY, "backfill")
 
 
 def test_a_backfill_does_each_day_once_however_often_it_runs(nights: Site) -> None:
     nights.airflow.wait_for_dag(NIGHTLY, timeout=60)
     nights.airflow.unpause(NIGHTLY)
-    first = [run for run in backfill(nights) if run["run_type"] == "backfill"]
+    first = backfill(nights)
     commits = pushes(nights)
 
     assert [run["state"] for run in first] == ["success"] * 5
@@ -74,7 +66,7 @@ def test_a_backfill_does_each_day_once_however_often_it_runs(nights: Site) -> No
         assert (len(summary["images"]["valid"]), len(summary["images"]["invalid"])) == (2, 1)
         assert summary["threats"] == {"dev1": 1, "dev2": 1}
 
-    again = [run for run in backfill(nights, "--reprocess-behavior", "completed") if run["run_type"] == "backfill"]
+    again = backfill(nights, "--reprocess-behavior", "completed")
 
     assert [run["state"] for run in again] == ["success"] * 5
     assert pushes(nights) == commits
@@ -102,9 +94,8 @@ def test_a_night_comes_by_itself(nights: Site, landing: Path) -> None:
     """Unpaused, the scheduler makes the run of the last day that is over; it takes that day's images."""
     nights.airflow.wait_for_dag(NIGHTLY, timeout=60)
     nights.airflow.unpause(NIGHTLY)
-    runs = f"dags/{NIGHTLY}/dagRuns?run_type=scheduled"
-    until(lambda: bool(nights.call("GET", runs)["dag_runs"]))
-    (run,) = nights.call("GET", runs)["dag_runs"]
+    until(lambda: bool(nights.runs(NIGHTLY, "scheduled")))
+    (run,) = nights.runs(NIGHTLY, "scheduled")
     day = run["data_interval_start"][:10]
     nights.finish(NIGHTLY, run["dag_run_id"])
     # Whatever it found then: now there is an image, and the same run, cleared as a person does it, takes it.

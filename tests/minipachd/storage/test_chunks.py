@@ -1,8 +1,11 @@
 """Packs: what is kept, what is not, and in which order."""
 
+import errno
+import os
+
 import pytest
 
-from minipachd.errors import CorruptError, DataDirError
+from minipachd.errors import CorruptError, DataDirError, StorageFullError
 from minipachd.storage import ChunkStore, Database, DataDirectory, Schema
 
 
@@ -80,6 +83,47 @@ def test_bytes_are_named_only_when_they_are_durable(store, database):
         writer.add(b"volatile")
         with database.transaction() as connection, pytest.raises(RuntimeError, match="sealed before"):
             writer.record(connection)
+
+
+@pytest.fixture
+def tiny_packs(monkeypatch):
+    monkeypatch.setattr("minipachd.storage.chunks._PACK_BYTES", 10)
+
+
+@pytest.mark.usefixtures("tiny_packs")
+def test_a_long_upload_fills_several_packs_and_all_are_durable_before_they_are_named(store, database, directory, monkeypatch):
+    synced = set()
+
+    def fsync(descriptor):
+        synced.add(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+    monkeypatch.setattr("minipachd.storage.chunks.os.fsync", fsync)
+    contents = [b"%08d" % number for number in range(5)]
+    with store.writer() as writer:
+        ids = [writer.add(content) for content in contents]
+        writer.seal()
+        assert {str(path) for path in directory.packs.iterdir()} <= synced
+        keep(database, writer)
+    assert len(packs(directory)) == 5
+    assert [store.read(chunk) for chunk in ids] == contents
+
+
+@pytest.mark.parametrize("chunks", [1, 3])
+@pytest.mark.usefixtures("tiny_packs")
+def test_a_pack_that_does_not_reach_the_disk_fails_the_upload_however_often_it_is_sealed(store, directory, monkeypatch, chunks):
+    def fsync(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with store.writer() as writer:
+        with monkeypatch.context() as patched:
+            patched.setattr("minipachd.storage.chunks.os.fsync", fsync)
+            for number in range(chunks):
+                writer.add(b"%08d" % number)
+            with pytest.raises(StorageFullError):
+                writer.seal()
+        with pytest.raises(StorageFullError):  # of a lost write the kernel tells once
+            writer.seal()
+    assert packs(directory) == []
 
 
 def test_what_a_killed_server_left_is_removed_at_the_next_start(store, database, directory):
