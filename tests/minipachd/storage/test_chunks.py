@@ -2,6 +2,7 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -95,14 +96,14 @@ def test_a_long_upload_fills_several_packs_and_all_are_durable_before_they_are_n
     synced = set()
 
     def fsync(descriptor):
-        synced.add(os.readlink(f"/proc/self/fd/{descriptor}"))
+        synced.add(Path(f"/proc/self/fd/{descriptor}").readlink())
 
     monkeypatch.setattr("minipachd.storage.chunks.os.fsync", fsync)
     contents = [b"%08d" % number for number in range(5)]
     with store.writer() as writer:
         ids = [writer.add(content) for content in contents]
         writer.seal()
-        assert {str(path) for path in directory.packs.iterdir()} <= synced
+        assert set(directory.packs.iterdir()) <= synced
         keep(database, writer)
     assert len(packs(directory)) == 5
     assert [store.read(chunk) for chunk in ids] == contents
