@@ -41,19 +41,22 @@ class Night:
 def day_of_run(*, run_type: str, run_after: datetime, interval_start: datetime | None, wanted: str | None, zone: ZoneInfo) -> date:
     """The day whose images a run takes, in the installation's time zone.
 
-    A scheduled run and a backfill take the day that their data interval begins on. A run by hand takes the day that its form names, or
-    yesterday, whether or not it has a logical date.
+    A scheduled run and a backfill take the day that their data interval begins on, whatever the form names: Airflow gives all runs of a
+    backfill the same Params. A run by hand takes the day that its form names, or yesterday, whether or not it has a logical date.
 
     :param wanted: From the form, ``YYYY-MM-DD``.
     :raises PachydermInvalidError: It is no date.
     """
+    if interval_start and run_type in ("scheduled", "backfill"):
+        day = interval_start.astimezone(zone).date()
+        if wanted:
+            log.warning("Day %s is for a run by hand: this one (%s) takes its own, %s", wanted, run_type, day)
+        return day
     if wanted:
         try:
             return date.fromisoformat(wanted)
         except ValueError as exc:
             raise PachydermInvalidError(f"Day is {wanted!r}, which is no date; write it as 2026-11-22") from exc
-    if interval_start and run_type in ("scheduled", "backfill"):
-        return interval_start.astimezone(zone).date()
     return run_after.astimezone(zone).date() - timedelta(days=1)
 
 
