@@ -7,6 +7,7 @@ rendered, and without ``--model`` the project's own is used.
 """
 
 import argparse
+import contextlib
 import subprocess
 import sys
 import tempfile
@@ -14,8 +15,10 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import psutil
+
 from benchmarks.results import Figure, report
-from benchmarks.site import Site, cores, material
+from benchmarks.site import STAGES, Site, cores, material
 
 BARE_LOOPS = (("original", 1), ("300", 1), ("300", 8))
 _WARM = 2
@@ -71,9 +74,12 @@ def measure(root: Path, model: Path, images: Sequence[Path]) -> Iterator[Figure]
         site.create_pipelines(model)
         for image in warm:
             site.push_images([image])
+        before = cpu_by_program(site.pid)
         started = time.perf_counter()
         commit_set = site.push_images(many)
-        rate = len(many) / (time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        rate = len(many) / seconds
+        spent = {name: (used - before.get(name, 0.0)) / len(many) for name, used in cpu_by_program(site.pid).items()}
         jobs = site.pps.inspect_job_set(commit_set)
         loads = sum("loaded model" in line for line in site.pps.log_tail("object-detect", commit_set, lines=1_000_000))
     bare = {(size, batch): _bare_loop(model, images[0].parent, size, batch) for size, batch in BARE_LOOPS}
@@ -89,6 +95,24 @@ def measure(root: Path, model: Path, images: Sequence[Path]) -> Iterator[Figure]
     yield Figure(f"model loads during the push of {len(many)}", loads, "loads", target=cores())
     for job in jobs:
         yield Figure(f"{job.pipeline}: job of the push of {len(many)}", job.seconds, "s")
+    for name, used in spent.items():
+        yield Figure(f"CPU per image: {name}", 1000 * used, "ms")
+    yield Figure("CPU per image: all that the machine had", 1000 * cores() * seconds / len(many), "ms")
+    yield Figure("CPU per image: bare loop, best of its settings", 1000 * cores() / limit, "ms")
+
+
+def cpu_by_program(server: int) -> dict[str, float]:
+    """CPU seconds so far of a server, of its stages' programs by name, and of the client in this process.
+
+    :param server: Its process id.
+    """
+    used = {"client": sum(psutil.Process().cpu_times()[:2]), "minipachd": sum(psutil.Process(server).cpu_times()[:2])}
+    for process in psutil.Process(server).children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            command = " ".join(process.cmdline())
+            name = next((name for name, module in STAGES.items() if f"stages.{module}" in command), "launchers")
+            used[name] = used.get(name, 0.0) + sum(process.cpu_times()[:2])
+    return used
 
 
 def _bare_loop(model: Path, images: Path, size: str, batch: int) -> float | None:

@@ -148,8 +148,9 @@ class ClusterManager:
             del self.clusters[path]
             self.on_deleted()
         elif self.create_ends == "quota":
-            operation.error = {"code": 8, "message": "Insufficient regional quota to satisfy request: resource CPUS_ALL_REGIONS"}
-            cluster.status, cluster.status_message = _Status.ERROR, "quota"
+            message = "Insufficient regional quota to satisfy request: resource CPUS_ALL_REGIONS"
+            operation.error = {"code": 8, "message": message}
+            cluster.status, cluster.status_message = _Status.ERROR, message
         elif self.create_ends == "half-way":
             cluster.status, cluster.status_message = (
                 _Status.ERROR,
