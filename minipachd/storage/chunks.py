@@ -296,8 +296,8 @@ class ChunkWriter:
         with _full_disk(self._folder):
             if self._file is None or self._sizes[-1] + len(data) > _PACK_BYTES:
                 self._roll()
-            self._placed[chunk] = (len(self._packs) - 1, self._sizes[-1], len(data))
             self._open_file().write(data)
+        self._placed[chunk] = (len(self._packs) - 1, self._sizes[-1], len(data))
         self._sizes[-1] += len(data)
 
     def read(self, chunk: bytes) -> bytes:

@@ -2,12 +2,13 @@
 
 import errno
 import os
+import resource
 from pathlib import Path
 
 import pytest
 
 from minipachd.errors import CorruptError, DataDirError, StorageFullError
-from minipachd.storage import ChunkStore, Database, DataDirectory, Schema
+from minipachd.storage import CHUNK_BYTES, ChunkStore, Database, DataDirectory, Schema
 
 
 @pytest.fixture
@@ -125,6 +126,22 @@ def test_a_pack_that_does_not_reach_the_disk_fails_the_upload_however_often_it_i
         with pytest.raises(StorageFullError):  # of a lost write the kernel tells once
             writer.seal()
     assert packs(directory) == []
+
+
+def test_a_chunk_that_found_the_disk_full_is_written_when_it_comes_again(store, database):
+    contents = [bytes([number]) * CHUNK_BYTES for number in range(3)]
+    with store.writer() as writer:
+        first = writer.add(contents[0])
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (CHUNK_BYTES // 2, hard))
+        try:
+            with pytest.raises(StorageFullError):
+                writer.add(contents[1])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        ids = [first, *map(writer.add, contents[1:])]
+        keep(database, writer)
+    assert [store.read(chunk) for chunk in ids] == contents
 
 
 def test_what_a_killed_server_left_is_removed_at_the_next_start(store, database, directory):
