@@ -49,10 +49,7 @@ class Modification:
             self._last = (path, tag)
         before = content.pending_bytes
         content.append(data)
-        self._unflushed[content] = None
-        self._pending += content.pending_bytes - before
-        while self._pending > _MEMORY_BYTES:
-            self._flush_oldest()
+        self._grown(content, before)
 
     def add_stored(self, path: str, tag: str, entry: FileEntry) -> None:
         """Append a stored file's content; nothing is copied where chunks can be shared.
@@ -60,7 +57,10 @@ class Modification:
         :raises InvalidError: No file may have this path.
         """
         self._last_content = None
-        self._content(path, tag).append_stored(entry)
+        content = self._content(path, tag)
+        before = content.pending_bytes
+        content.append_stored(entry)
+        self._grown(content, before)
 
     def delete(self, path: str, tag: str) -> None:
         """Remove a file or, with a slash at the path's end, everything below a directory; also what this stream has added there so far."""
@@ -93,8 +93,12 @@ class Modification:
             content = self._added[key] = self.upload.content()
         return content
 
-    def _flush_oldest(self) -> None:
-        content = next(iter(self._unflushed))
-        del self._unflushed[content]
-        self._pending -= content.pending_bytes
-        content.flush()
+    def _grown(self, content: Content, before: int) -> None:
+        """Count what a content holds in memory now, in place of ``before``, and let go of the oldest when it is too much in all."""
+        self._unflushed[content] = None
+        self._pending += content.pending_bytes - before
+        while self._pending > _MEMORY_BYTES:
+            oldest = next(iter(self._unflushed))
+            del self._unflushed[oldest]
+            self._pending -= oldest.pending_bytes
+            oldest.flush()

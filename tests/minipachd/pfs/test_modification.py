@@ -1,0 +1,30 @@
+"""What a stream of operations holds in memory before it is applied."""
+
+from minipachd.pfs import Pfs, RepoKey
+from minipachd.pfs.types import BranchKey
+from minipachd.storage import DataDirectory
+
+KB = 1000
+
+
+def test_copies_to_the_ends_of_files_that_are_still_in_memory_may_be_as_many_as_one_likes(tmp_path):
+    with DataDirectory(tmp_path) as directory:
+        pfs = Pfs(directory)
+        names = [f"/{number}" for number in range(30)]
+        with pfs.transaction() as txn:
+            txn.create_repo(RepoKey("default", "repo"))
+            commit = txn.start_commit(BranchKey(RepoKey("default", "repo"), "master")).key
+        with pfs.modification() as modification:
+            stored = modification.upload.add_bytes("/stored", b"y" * 200 * KB, tag="default")
+            for name in names:
+                modification.add(name, "", b"x" * 900 * KB)
+                modification.add_stored(name, "", stored)
+            appends = list(modification.appends())
+            modification.upload.seal()
+            with pfs.transaction() as txn:
+                txn.write_files(commit, upload=modification.upload, append=appends)
+        with pfs.snapshot() as view:
+            files = view.files(view.commit(commit))
+        assert [entry.path for entry in files.entries()] == sorted(names)
+        assert {b"".join(pfs.read(entry)) for entry in files.entries()} == {b"x" * 900 * KB + b"y" * 200 * KB}
+        pfs.close()
