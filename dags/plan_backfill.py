@@ -16,9 +16,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from airflow_pachyderm.exceptions import PachydermError, PachydermInvalidError
-from airflow_pachyderm.files import open_filesystem
+from airflow_pachyderm.files import SourceFile, open_filesystem
 from dags import settings
-from dags.common.batching import Limits, cut
+from dags.common.batching import Limits, cut, fitting
 from dags.common.nightly import landed
 
 _DAYS_AT_ONCE = 31  # listed together: a flat landing area is read once for all of them
@@ -65,7 +65,12 @@ def plan(landing: str, first: date, last: date, *, batch_files: int) -> Iterator
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     for start in range(0, len(days), _DAYS_AT_ONCE):
         for day, files in landed(landing, days[start : start + _DAYS_AT_ONCE], zone=zone).items():
-            yield Night(day, len(files), sum(file.size_bytes or 0 for file in files), sum(1 for _ in cut(files, limits)))
+            yield _night(day, files, limits)
+
+
+def _night(day: date, files: Sequence[SourceFile], limits: Limits) -> Night:
+    batches = cut(files, fitting(lambda: files, limits))
+    return Night(day, len(files), sum(file.size_bytes or 0 for file in files), sum(1 for _ in batches))
 
 
 def seconds_per_image(results: str) -> float | None:

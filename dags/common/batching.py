@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from airflow_pachyderm.files import SourceFile, open_filesystem, read_manifest_lines, write_manifest
@@ -57,13 +57,22 @@ def plan_batches(files: Iterable[SourceFile], *, folder: str, limits: Limits) ->
     count, size_bytes = 0, 0
     for file in read_manifest_lines(listing):
         count, size_bytes = count + 1, size_bytes + (file.size_bytes or 0)
-    while (batches := sum(1 for _ in cut(read_manifest_lines(listing), limits))) > limits.batches:
-        limits = limits.grown(math.ceil(batches / limits.batches))
+    limits = fitting(lambda: read_manifest_lines(listing), limits)
     manifests = []
     for number, batch in enumerate(cut(read_manifest_lines(listing), limits)):
         manifests.append(f"{folder}/{number:04}.jsonl")
         write_manifest(manifests[-1], batch)
     return Plan(manifests, count, size_bytes)
+
+
+def fitting(listed: Callable[[], Iterable[SourceFile]], limits: Limits) -> Limits:
+    """Limits by which a listing gives no more batches than it may.
+
+    :param listed: Gives the files; called several times.
+    """
+    while (batches := sum(1 for _ in cut(listed(), limits))) > limits.batches:
+        limits = limits.grown(math.ceil(batches / limits.batches))
+    return limits
 
 
 def cut(files: Iterable[SourceFile], limits: Limits) -> Iterator[list[SourceFile]]:

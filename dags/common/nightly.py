@@ -8,7 +8,7 @@ exists but is not in it came late, and the next night takes it.
 import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from airflow_pachyderm.exceptions import PachydermInvalidError
 from airflow_pachyderm.files import SourceFile, list_folder, open_filesystem, read_manifest, write_manifest
 from dags import settings
-from dags.common.batching import Limits, cut
+from dags.common.batching import Limits, cut, fitting
 from dags.common.push_run import batch_limits, unique
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ def plan_night(config: settings.Settings, day: date, *, batch_files: int, late_d
     manifests = [url for url in _manifests(ledger(config, day)) if not _is_late(url)]
     late: dict[str, int] = {}
     for other in earlier:
-        _add(ledger(config, other), files[other], prefix=f"late-{day}-", limits=limits)
+        _add(ledger(config, other), files[other], prefix=f"late-{day}-", limits=limits, others=len(manifests))
         mine = [url for url in _manifests(ledger(config, other)) if PurePosixPath(url).name.startswith(f"late-{day}-")]
         if mine:
             late[str(other)] = sum(len(read_manifest(url)) for url in mine)
@@ -127,8 +127,11 @@ def _is_late(url: str) -> bool:
     return PurePosixPath(url).name.startswith("late-")
 
 
-def _add(folder: str, files: Sequence[SourceFile], *, prefix: str, limits: Limits) -> None:
-    """Add to a ledger what is not in it. An image that changed its size since moves from its old batch into a new one."""
+def _add(folder: str, files: Sequence[SourceFile], *, prefix: str, limits: Limits, others: int = 0) -> None:
+    """Add to a ledger what is not in it. An image that changed its size since moves from its old batch into a new one.
+
+    :param others: Batches that the run has besides.
+    """
     sizes = {file.path: file.size_bytes for file in files}
     known: set[str] = set()
     urls = _manifests(folder)
@@ -140,11 +143,13 @@ def _add(folder: str, files: Sequence[SourceFile], *, prefix: str, limits: Limit
             _replace(url, kept)
         known.update(file.path for file in kept)
     names = (PurePosixPath(url).stem for url in urls)
-    number = max((int(name.removeprefix(prefix)) + 1 for name in names if re.fullmatch(rf"{re.escape(prefix)}\d+", name)), default=0)
+    numbers = [int(name.removeprefix(prefix)) for name in names if re.fullmatch(rf"{re.escape(prefix)}\d+", name)]
     filesystem, path = open_filesystem(folder)
     filesystem.makedirs(path, exist_ok=True)  # also an empty night leaves its ledger, so that late files are seen as such
-    for offset, batch in enumerate(cut((file for file in files if file.path not in known), limits)):
-        write_manifest(f"{folder}/{prefix}{number + offset:04}.jsonl", batch)
+    added = [file for file in files if file.path not in known]
+    limits = fitting(lambda: added, replace(limits, batches=max(1, limits.batches - others - len(numbers))))
+    for number, batch in enumerate(cut(added, limits), start=max(numbers, default=-1) + 1):
+        write_manifest(f"{folder}/{prefix}{number:04}.jsonl", batch)
 
 
 def _replace(url: str, files: Sequence[SourceFile]) -> None:

@@ -86,6 +86,18 @@ def test_a_night_is_planned_once(config: Settings) -> None:
     assert plan(config, batch_files=1) == first  # batches stay as they were pushed
 
 
+def test_a_night_of_many_images_gets_larger_batches_and_so_does_what_came_late(config: Settings) -> None:
+    land(config, DAY, *(f"{number}.jpg" for number in range(1001)))
+    first = plan(config, batch_files=1)
+    assert sum(map(len, batches(first))) == 1001
+    assert len(first.manifests) <= 500
+    land(config, DAY, *(f"late{number}.jpg" for number in range(1001)))
+    land(config, NEXT, *(f"next{number}.jpg" for number in range(1001)))
+    both = plan(config, NEXT, batch_files=1)
+    assert sum(map(len, batches(both))) == 2002
+    assert len(both.manifests) <= 500
+
+
 def test_what_came_since_is_a_batch_of_its_own(config: Settings) -> None:
     land(config, DAY, "1.jpg", "3.jpg")
     plan(config)
