@@ -101,8 +101,9 @@ def plan_night(config: settings.Settings, day: date, *, batch_files: int, late_d
     manifests = [url for url in _manifests(ledger(config, day)) if not _is_late(url)]
     late: dict[str, int] = {}
     for other in earlier:
-        _add(ledger(config, other), files[other], prefix=f"late-{day}-", limits=limits, others=len(manifests))
-        mine = [url for url in _manifests(ledger(config, other)) if PurePosixPath(url).name.startswith(f"late-{day}-")]
+        prefix = f"late-{day}-of-{other}-"  # a name of its own within the night: the push's key is made of it
+        _add(ledger(config, other), files[other], prefix=prefix, limits=limits, others=len(manifests))
+        mine = [url for url in _manifests(ledger(config, other)) if PurePosixPath(url).name.startswith(prefix)]
         if mine:
             late[str(other)] = sum(len(read_manifest(url)) for url in mine)
             manifests += mine

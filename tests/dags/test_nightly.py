@@ -1,7 +1,7 @@
 """Which images a night takes: its own once, and late ones with the next night."""
 
 from datetime import UTC, date, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -137,6 +137,19 @@ def test_late_images_come_with_the_next_night_and_again_when_it_is_repeated(conf
     assert plan(config, NEXT) == night
     assert batches(plan(config, date(2026, 11, 24))) == []
     assert batches(plan(config, DAY)) == [["1.jpg"]]
+
+
+def test_late_images_of_several_days_do_not_share_the_key_of_a_push(config: Settings) -> None:
+    """Of two pushes with one key each would drop the other's open commit."""
+    for day in (DAY, NEXT):
+        plan(config, day)
+    for day in (DAY, NEXT):
+        land(config, day, "late.jpg")
+
+    night = plan(config, date(2026, 11, 24))
+
+    assert night.late == {str(DAY): 1, str(NEXT): 1}
+    assert len({PurePosixPath(url).name for url in night.manifests}) == 2
 
 
 def test_a_day_that_no_run_had_is_not_late(config: Settings) -> None:
