@@ -116,7 +116,7 @@ def _spare_low_scores(tf: Any, definition: Any, threshold: float) -> None:
     nodes = {node.name: node for node in definition.node}
     name = "detection_scores"
     while name in nodes and nodes[name].op == "Identity":
-        name = nodes[name].input[0].removesuffix(":0")
+        name = nodes.pop(name).input[0].removesuffix(":0")  # popped: a circle ends, too
     suppression = nodes.get(name.removesuffix(":1"))
     if suppression is None or suppression.op != "CombinedNonMaxSuppression" or not name.endswith(":1"):
         return

@@ -192,6 +192,15 @@ def test_a_file_that_is_no_graph(tmp_path, data):
         Detector(tmp_path / "x.pb", threads=1, threshold=0.5)
 
 
+def test_a_graph_that_runs_in_a_circle(tmp_path):
+    definition = import_tensorflow().compat.v1.GraphDef()
+    definition.node.add(name="detection_scores", op="Identity", input=["again"])
+    definition.node.add(name="again", op="Identity", input=["detection_scores"])
+    (tmp_path / "x.pb").write_bytes(definition.SerializeToString())
+    with pytest.raises(StageError, match=r"x\.pb: not a frozen graph"):
+        Detector(tmp_path / "x.pb", threads=1, threshold=0.5)
+
+
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
