@@ -215,13 +215,13 @@ class Push:
 
         Safe to repeat: every file of the stream replaces the one of its path.
         """
-        if self._stopped.is_set():
-            raise PachydermError(f"The push into {commit} was stopped")
         sender = _Sender(self._requests(commit))
         stubs = self._pfs.server.stubs
         call = stubs.pfs.ModifyFile.future(iter(sender), metadata=stubs.metadata)
         self._call = sender.call = call
         sender.ready.set()
+        if self._stopped.is_set():  # looked at when stop() can find the call, so that none of the two misses the other
+            call.cancel()
         while True:
             try:
                 call.result(timeout=PROGRESS_SECONDS)
