@@ -52,25 +52,29 @@ class Clients:
         batch = Batch([SourceFile(path, str(source), source.stat().st_size) for path, source in files.items()])
         return Push(self.pfs, repo=repo, branch="master", key=key or f"bench/{next(self._numbers)}", batch=batch).run().commit_set
 
-    def put(self, repo: str, files: Iterable[tuple[str, bytes]]) -> str:
-        """One commit of small files from memory; its id."""
+    def put(self, repo: str, files: Iterable[tuple[str, bytes]], *, replace: bool = True) -> str:
+        """One commit of small files from memory; its id.
+
+        :param replace: What the repo has under their paths; without it, which needs half the messages, they are appended to that.
+        """
         commit = self.pfs.start_commit_once(repo, "master", "benchmark")
-        self._modify(self.pfs.commit_message(repo, "master", commit.commit_set), files)
+        self._modify(self.pfs.commit_message(repo, "master", commit.commit_set), files, replace=replace)
         self.pfs.finish_commit(commit)
         return commit.commit_set
 
-    def put_once(self, repo: str, files: Iterable[tuple[str, bytes]]) -> None:
-        """A commit in one call.
+    def put_once(self, repo: str, files: Iterable[tuple[str, bytes]], *, replace: bool = True) -> None:
+        """A commit in one call; see :meth:`put`.
 
         :raises grpc.RpcError: As the server gave it.
         """
-        self._modify(self.pfs.commit_message(repo, "master"), files)
+        self._modify(self.pfs.commit_message(repo, "master"), files, replace=replace)
 
-    def _modify(self, commit: Any, files: Iterable[tuple[str, bytes]]) -> None:
+    def _modify(self, commit: Any, files: Iterable[tuple[str, bytes]], *, replace: bool) -> None:
         def requests() -> Iterator[Any]:
             yield pfs_pb2.ModifyFileRequest(set_commit=commit)
             for path, content in files:
-                yield pfs_pb2.ModifyFileRequest(delete_file=pfs_pb2.DeleteFile(path=path))
+                if replace:
+                    yield pfs_pb2.ModifyFileRequest(delete_file=pfs_pb2.DeleteFile(path=path))
                 add = pfs_pb2.AddFile(path=path)
                 add.raw.value = content
                 yield pfs_pb2.ModifyFileRequest(add_file=add)
@@ -179,6 +183,11 @@ class Site(Clients):
     def memory_mib(self) -> float:
         """What the server's own process holds."""
         return float(psutil.Process(self.pid).memory_info().rss) / 2**20
+
+    def peak_mib(self) -> float:
+        """The most that it has held at once."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
     def disk_bytes(self) -> int:
         """What its data takes on the disk, without the work folders of running programs."""
