@@ -256,7 +256,7 @@ def read_ahead(files: Iterable[SourceFile], *, readers: int = _READERS) -> Itera
     blocks are in memory.
 
     :param files: What to read.
-    :param readers: Threads.
+    :param readers: Threads. Closing the iterator does not wait for them.
     :raises PachydermSourceError: A file cannot be read, or has another size than when it was listed.
     """
     waiting: deque[tuple[SourceFile, Future[tuple[bytes, IO[bytes] | None]]]] = deque()
@@ -269,12 +269,17 @@ def read_ahead(files: Iterable[SourceFile], *, readers: int = _READERS) -> Itera
         while waiting:
             yield from _blocks(*waiting.popleft())
     finally:
+        # Nothing is waited for: given up halfway, this runs where the garbage collector does, and a file may stall for minutes.
         for _, future in waiting:
-            if not future.cancel() and not future.exception():
-                stream = future.result()[1]
-                if stream:
-                    stream.close()
-        pool.shutdown()
+            if not future.cancel():
+                future.add_done_callback(_close)
+        pool.shutdown(wait=False)
+
+
+def _close(opened: Future[tuple[bytes, IO[bytes] | None]]) -> None:
+    """Close a file that was opened ahead and that nobody wants any more."""
+    if not opened.exception() and (stream := opened.result()[1]):
+        stream.close()
 
 
 def _open(file: SourceFile) -> tuple[bytes, IO[bytes] | None]:

@@ -23,6 +23,7 @@ from airflow_pachyderm.files import (
     server_url,
     write_manifest,
 )
+from tests.e2e.site import ImageSite
 
 
 def make(folder: Path, *names: str, content: bytes = b"x") -> Path:
@@ -204,7 +205,7 @@ def test_a_file_that_is_gone_is_named_and_the_readers_end(tmp_path: Path) -> Non
     with pytest.raises(PachydermSourceError, match=r"Cannot read file://.*/050: .*nothing of its batch is pushed"):
         read(files)
 
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("pachyderm-read")]
+    assert readers_end()
 
 
 def test_only_a_few_files_are_open_at_once(tmp_path: Path) -> None:
@@ -214,6 +215,38 @@ def test_only_a_few_files_are_open_at_once(tmp_path: Path) -> None:
         most = max(most, sum(path.startswith(str(tmp_path)) for path in open_paths()))
 
     assert 0 < most <= 20
+
+
+def test_giving_up_waits_for_no_file_that_stalls(tmp_path: Path) -> None:
+    """A push that failed is given up in whatever thread the garbage collector runs in, which may be the one that all wait for."""
+    make(tmp_path, *(f"{number}.jpg" for number in range(10)))
+    with ImageSite(tmp_path) as site:
+        files = list(list_folder(site.url))
+        site.stall_on("7.jpg")
+        blocks = read_ahead(files)
+        next(blocks)
+        assert site.stalled.wait(30)
+        giving_up = threading.Thread(target=blocks.close, daemon=True)  # type: ignore[attr-defined] # it is a generator
+        giving_up.start()
+        giving_up.join(30)
+        assert not giving_up.is_alive()
+
+
+def test_what_was_opened_ahead_is_closed_when_nobody_wants_it(tmp_path: Path) -> None:
+    make(tmp_path, *(f"{number:03}" for number in range(50)), content=bytes(BLOCK_BYTES))
+    blocks = read_ahead(list_folder(str(tmp_path)))
+    next(blocks)
+    blocks.close()  # type: ignore[attr-defined] # it is a generator
+    assert readers_end()
+    assert [path for path in open_paths() if path.startswith(str(tmp_path))] == []
+
+
+def readers_end() -> bool:
+    """Whether all threads that read ahead end by themselves."""
+    readers = [thread for thread in threading.enumerate() if thread.name.startswith("pachyderm-read")]
+    for thread in readers:
+        thread.join(30)
+    return not any(thread.is_alive() for thread in readers)
 
 
 def open_paths() -> Iterator[str]:
