@@ -5,7 +5,7 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
@@ -16,14 +16,10 @@ from airflow_pachyderm.hooks.pachyderm import PachydermHook
 from airflow_pachyderm.operators.owner import TaskOwner
 from airflow_pachyderm.operators.push import instance_key
 from dags import settings
+from dags.common.rotation_dag import ALL_IMAGES, ROLL_BACK
 from stages.common.errors import StageError
 
 log = logging.getLogger(__name__)
-
-PUT: Final = "put"
-ROLL_BACK: Final = "roll back"
-ALL_IMAGES: Final = "all images"
-NEW_IMAGES: Final = "only new images"
 
 
 def prepare(context: Any, config: settings.Settings, *, repo: str, path: str, check: Callable[[Path], None]) -> dict[str, str]:

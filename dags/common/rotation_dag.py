@@ -3,12 +3,17 @@
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from airflow.sdk import DAG, Param, chain, dag, get_current_context, task
 
 from airflow_pachyderm.operators.push import PachydermPushOperator
 from dags import settings
+
+PUT: Final = "put"
+ROLL_BACK: Final = "roll back"
+ALL_IMAGES: Final = "all images"
+NEW_IMAGES: Final = "only new images"
 
 
 def rotation_dag(dag_id: str, *, doc: str | None, repo: str, path: str, file: str, what: str, check: Callable[[Path], None]) -> DAG:
@@ -31,9 +36,9 @@ def rotation_dag(dag_id: str, *, doc: str | None, repo: str, path: str, file: st
         default_args={"retries": settings.RETRIES, "retry_delay": timedelta(seconds=settings.RETRY_SECONDS)},
         params={
             "action": Param(
-                "put",
+                PUT,
                 type="string",
-                enum=["put", "roll back"],
+                enum=[PUT, ROLL_BACK],
                 title="What to do",
                 description=f"Put the file below, or the {what} of the commit before again.",
             ),
@@ -44,9 +49,9 @@ def rotation_dag(dag_id: str, *, doc: str | None, repo: str, path: str, file: st
                 description=f"{file}, a path or URL that the workers can read. Not needed to roll back.",
             ),
             "reprocess": Param(
-                "all images",
+                ALL_IMAGES,
                 type="string",
-                enum=["all images", "only new images"],
+                enum=[ALL_IMAGES, NEW_IMAGES],
                 title="Which images",
                 description=f"Whether the images so far meet the new {what} too. See the DAG's description.",
             ),

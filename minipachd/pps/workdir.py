@@ -13,7 +13,6 @@ from pathlib import Path
 
 from minipachd.errors import MinipachdError
 from minipachd.pfs import FileEntry, Pfs, Upload, paths
-from minipachd.pps.datum import DatumInput
 from minipachd.pps.spec import DatumId
 
 MAX_LINKS = 40
@@ -219,8 +218,3 @@ class WorkDir:
     def _give(self, path: Path) -> None:
         if self._owner is not None:
             os.chown(path, *self._owner, follow_symlinks=False)
-
-
-def wanted_path(part: DatumInput, path: str) -> str:
-    """Where a file of the repo lies below ``/pfs``."""
-    return part.name + path
