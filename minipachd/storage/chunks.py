@@ -210,6 +210,13 @@ class ChunkStore:
                     raise
                 # A garbage collection moved it in between.
 
+    def size(self, chunk: bytes) -> int:
+        """How many bytes a chunk has.
+
+        :raises CorruptError: It is in no pack.
+        """
+        return self._place(chunk).length
+
     def _place(self, chunk: bytes) -> _Place:
         with self._database.reading() as connection:
             row = connection.execute(
