@@ -245,23 +245,19 @@ def test_a_stopped_push_ends_at_once_and_leaves_no_commit(pfs: PfsClient, repo: 
 
 
 def test_another_open_commit_is_waited_for(pfs: PfsClient, repo: str, folder: Path) -> None:
-    other = pfs.start_commit_once(repo, "master", "by hand")
-    with logged("airflow_pachyderm.client.push", "Waiting for commit") as waiting:
-        pushing = InThread(push, pfs, repo, folder)
-        assert waiting.wait(30)
+    other, _, pushing = push_behind_another(pfs, repo, folder)
     pfs.finish_commit(other)
     pushed = pushing.result()
 
     assert [commit.commit_set for commit in commits(pfs, repo)] == [pushed.commit_set, other.commit_set]
 
 
+HOURS = RetryPolicy(first_pause_seconds=7200, max_pause_seconds=7200)
+
+
 def test_the_end_of_another_commit_is_noticed_when_it_comes(engine: Engine, repo: str, folder: Path) -> None:
-    hours = RetryPolicy(first_pause_seconds=7200, max_pause_seconds=7200)
-    for pfs in client(engine.address, hours):
-        other = pfs.start_commit_once(repo, "master", "by hand")
-        with logged("airflow_pachyderm.client.push", "Waiting for commit") as waiting:
-            pushing = InThread(push, pfs, repo, folder)
-            assert waiting.wait(30)
+    for pfs in client(engine.address, HOURS):
+        other, _, pushing = push_behind_another(pfs, repo, folder)
         pfs.finish_commit(other)
         pushed = pushing.result()
 
@@ -269,18 +265,23 @@ def test_the_end_of_another_commit_is_noticed_when_it_comes(engine: Engine, repo
 
 
 def test_a_push_that_waits_for_another_commit_can_be_stopped(engine: Engine, repo: str, folder: Path) -> None:
-    hours = RetryPolicy(first_pause_seconds=7200, max_pause_seconds=7200)
-    for pfs in client(engine.address, hours):
-        other = pfs.start_commit_once(repo, "master", "by hand")
-        running = Push(pfs, repo=repo, branch="master", key="k", batch=Batch(list(list_folder(str(folder)))))
-        with logged("airflow_pachyderm.client.push", "Waiting for commit") as waiting:
-            pushing = InThread(running.run)
-            assert waiting.wait(30)
+    for pfs in client(engine.address, HOURS):
+        other, running, pushing = push_behind_another(pfs, repo, folder)
         running.stop()
 
         with pytest.raises(PachydermError, match="was stopped"):
             pushing.result()
         assert [commit.commit_set for commit in commits(pfs, repo)] == [other.commit_set]
+
+
+def push_behind_another(pfs: PfsClient, repo: str, folder: Path) -> "tuple[Commit, Push, InThread]":
+    """Somebody's open commit, and a push that has said that it waits for it."""
+    other = pfs.start_commit_once(repo, "master", "by hand")
+    running = Push(pfs, repo=repo, branch="master", key="k", batch=Batch(list(list_folder(str(folder)))))
+    with logged("airflow_pachyderm.client.push", "Waiting for commit") as waiting:
+        pushing = InThread(running.run)
+        assert waiting.wait(30)
+    return other, running, pushing
 
 
 def test_another_commit_that_stays_open_is_named_and_left_alone(pfs: PfsClient, repo: str, folder: Path) -> None:
