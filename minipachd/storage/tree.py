@@ -107,26 +107,34 @@ class NodeStore:
     def reach(self, roots: Iterable[bytes], seen: set[bytes], *, missing_ok: bool = False) -> Iterator[list[Entry]]:
         """Visit every node below some roots that is not in ``seen`` yet, and add it there.
 
-        :param missing_ok: Pass over nodes that are not there: those of a transaction that was undone.
+        :param missing_ok: Pass over nodes that are not there: those of a transaction that was undone, or that is not committed yet. None
+            that was visited on the way to them is added then: a later visit must not stop there.
         :return: The entries, a node's at a time.
         :raises CorruptError: A node is missing or damaged.
         """
         pending = [root for root in roots if root]
+        added: set[bytes] = set()
+        complete = True
         while pending:
             node_id = pending.pop()
             if node_id in seen:
                 continue
             seen.add(node_id)
+            if missing_ok:
+                added.add(node_id)
             try:
                 node = self._load(node_id)
             except CorruptError:
                 if missing_ok:
+                    complete = False
                     continue
                 raise
             if node.level == 0:
                 yield node.entries
             else:
                 pending.extend(child.id for child in node.children)
+        if not complete:
+            seen -= added
 
     def forget(self, node_ids: Iterable[bytes]) -> None:
         """Remove nodes; part of the calling thread's write transaction. Only a garbage collection knows which."""

@@ -67,7 +67,8 @@ class Marks:
         self._add_chunks(self._reach(roots.files, self.nodes))
         for _ in self._reach(roots.records, self.nodes):
             pass
-        self._add_chunks(self._reach(held, self.nodes, missing_ok=True))
+        for root in held:  # one by one: what is missing below one of them says nothing of the others
+            self._add_chunks(self._reach([root], self.nodes, missing_ok=True))
 
     def _add_chunks(self, leaves: Iterable[list[Entry]]) -> None:
         for entries in leaves:

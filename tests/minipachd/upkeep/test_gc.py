@@ -12,7 +12,8 @@ from minipachd.pfs import BranchKey, Pfs, RepoKey
 from minipachd.pfs.fsck import findings
 from minipachd.pps import Pps
 from minipachd.storage import DataDirectory
-from minipachd.upkeep.gc import Collector
+from minipachd.upkeep.gc import Collector, Marks
+from minipachd.upkeep.roots import all_roots
 
 REPO, OTHER = RepoKey("default", "images"), RepoKey("default", "other")
 
@@ -207,6 +208,29 @@ def test_one_collection_at_a_time(pfs):
             collector.collect()
 
     collector.collect(again)
+
+
+def test_what_a_transaction_was_making_at_the_first_look_is_found_at_the_next(pfs):
+    def look():
+        with pfs.snapshot() as view:
+            marks.add(all_roots(view.db), pfs.nodes.held_roots())
+
+    marks = Marks(pfs.nodes)
+    with pfs.upload() as upload:
+        entry = upload.add_bytes("/file", noise(1, 100), tag="default")
+        upload.seal()
+        with pfs.transaction() as txn:
+            commit = txn.start_commit(BranchKey(REPO, "master"))
+            txn.write_files(commit.key, upload=upload, put=[entry])
+            tree = pfs.files(txn.commit(commit.key).root)
+            other = threading.Thread(target=look)  # this thread would see what is not committed yet
+            other.start()
+            other.join()
+            assert entry.chunks not in marks.chunks
+            txn.finish_commit(commit.key)
+    look()
+    assert entry.chunks in marks.chunks
+    assert [found.path for found in tree.entries()] == ["/file"]
 
 
 @settings(max_examples=15, deadline=None)
