@@ -47,9 +47,8 @@ _TRIVIAL: Final = {  # one process per image, then nothing is left to do
 
 def main() -> int:
     """Backfill, backfill again, and report."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True
-    )  # Airflow has a handler of its own
+    # Forced: importing Airflow has installed a handler that shows warnings only.
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--images", type=int, default=100_000)
