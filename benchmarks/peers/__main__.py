@@ -37,7 +37,7 @@ PEERS: Final[Mapping[str, Callable[[World], Peer]]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=60, help="of the first run (%(default)s); Airflow maps at most 1024")
+    parser.add_argument("--images", type=int, default=60, help="of the first run (%(default)s)")
     parser.add_argument("--more", type=int, default=10, help="images that come later (%(default)s)")
     parser.add_argument("--only", nargs="+", choices=list(PEERS), default=list(PEERS), metavar="NAME", help=", ".join(PEERS))
     parser.add_argument("--model", type=Path)
