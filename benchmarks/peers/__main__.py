@@ -82,7 +82,7 @@ def measure_peer(
             yield Figure(what, usage.wall_seconds, "s")
             yield Figure(f"{what}, CPU", usage.cpu_seconds, "s")
             yield Figure(f"{what}, memory", usage.peak_mib, "MiB")
-            yield Figure(f"{what}, output files that differ", _compare(root, step, peer, name), "files", target=0)
+            yield _compare(root, step, peer, name, what)
         yield Curve("peers", peer.name, "s", tuple(walls))
     shutil.rmtree(world.root)
 
@@ -91,21 +91,21 @@ def _title(step: Step, coming: Sequence[Path]) -> str:
     return f"{step.value} ({len(coming)} images)" if coming else step.value
 
 
-def _compare(root: Path, step: Step, peer: Peer, name: str) -> int:
-    """How many files differ from those of the first peer that came this far."""
+def _compare(root: Path, step: Step, peer: Peer, name: str, what: str) -> Figure:
+    """How many files differ from those of the first peer that came this far; of that one, how many there are."""
     expected = root / "outputs" / step.name
     if not expected.exists():
         expected.mkdir(parents=True)
         peer.outputs(expected)
-        return 0
+        return Figure(f"{what}, output files", sum(path.is_file() for path in expected.rglob("*")), "files")
     found = root / "outputs" / f"{step.name}-{name}"
     found.mkdir()
     peer.outputs(found)
     different = differences(expected, found)
-    for what in different[:5]:
-        print(f"  {name}, {step.value}: {what}", file=sys.stderr, flush=True)
+    for difference in different[:5]:
+        print(f"  {name}, {step.value}: {difference}", file=sys.stderr, flush=True)
     shutil.rmtree(found)
-    return len(different)
+    return Figure(f"{what}, output files that differ", len(different), "files", target=0)
 
 
 if __name__ == "__main__":
