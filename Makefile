@@ -25,10 +25,10 @@ lock:  ## resolve the direct dependencies of pyproject.toml into requirements.tx
 	$(BIN)/uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 --no-emit-index-url --no-header -o requirements.txt
 
 demo: setup  ## images in, threats and a plot out: MODEL=frozen graph, IMAGES=folder
-	@$(BIN)/python -m laptop demo $(if $(MODEL),--model '$(MODEL)') $(if $(IMAGES),--images '$(IMAGES)')
+	@$(BIN)/python -m laptop demo $(if $(MODEL),--model '$(MODEL)') $(if $(IMAGES),--images '$(IMAGES)') $(if $(KEEP),--keep $(KEEP))
 
 up: setup  ## start minipachd and Airflow and leave them running
-	@$(BIN)/python -m laptop up $(if $(MODEL),--model '$(MODEL)') $(if $(IMAGES),--images '$(IMAGES)')
+	@$(BIN)/python -m laptop up $(if $(MODEL),--model '$(MODEL)') $(if $(IMAGES),--images '$(IMAGES)') $(if $(KEEP),--keep $(KEEP))
 
 down:  ## stop what `make up` started
 	@test ! -x $(BIN)/python || $(BIN)/python -m laptop down
@@ -49,8 +49,8 @@ test: setup  ## the default test suite
 test-all: setup  ## the slow tests too: long runs in real Airflow, compose, crashes by the hundred
 	$(BIN)/python -m pytest -m ''
 
-bench: setup  ## the README's figures, small: PARTS='peers load' some of them, FULL=1 full size (hours), MODEL=graph, IMAGES=folder
-	$(BIN)/python -m benchmarks $(PARTS) $(if $(FULL),--full) $(if $(MODEL),--model '$(MODEL)') $(if $(IMAGES),--images '$(IMAGES)')
+bench: setup  ## the README's figures, small: PARTS='peers load' some of them, FULL=1 full size (hours), KEEP='file …' parts not to run again, MODEL=graph, IMAGES=folder
+	$(BIN)/python -m benchmarks $(PARTS) $(if $(FULL),--full) $(if $(MODEL),--model '$(MODEL)') $(if $(IMAGES),--images '$(IMAGES)') $(if $(KEEP),--keep $(KEEP))
 
 lint: setup  ## ruff (lint, format) and mypy --strict
 	$(BIN)/ruff check .

@@ -1,8 +1,9 @@
 """Every figure of the README, part after part.
 
     python -m benchmarks                      the short run: most parts, small, in about twelve minutes on two quiet cores
-    python -m benchmarks --full               everything at full size; some nine hours, six of them one peer's
+    python -m benchmarks --full               everything at full size; some five hours
     python -m benchmarks peers load           some parts
+    python -m benchmarks --full --keep FILE   go on with a run that was ended, or join parts that ran one by one: their figures stay
 
 It writes ``benchmarks/results/<date>-<short, full or the parts>.json`` after every part, and plots beside it. A part that fails is
 reported with its reason; the others' figures stay. Each part is also a command of its own: ``python -m benchmarks.growth --help``.
@@ -17,14 +18,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import psutil
 
 from benchmarks.plots import draw
-from benchmarks.results import REPOSITORY, document, line, write
+from benchmarks.results import REPOSITORY, Machine, document, line, write
 
 RESULTS: Final = REPOSITORY / "benchmarks" / "results"
 _PATIENCE: Final = 4  # times the expected duration, and some minutes more
@@ -83,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--model", type=Path, help="frozen graph (default: the project's own)")
     parser.add_argument("--images", type=Path, help="folder of validly named images (default: rendered)")
+    parser.add_argument("--keep", type=Path, nargs="+", default=[], metavar="FILE", help="result files whose parts do not run again")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the result file")
     options = parser.parse_args(arguments)
     if unknown := set(options.parts) - PARTS.keys():
@@ -93,10 +95,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "full": options.full,
         "model": "the project's own" if options.model is None else options.model.parent.name,
         "images": "rendered" if options.images is None else options.images.name,
-        "load_before": round(os.getloadavg()[0], 2),
     }
+    try:
+        kept = keep(options.keep, names, setting)
+    except KeptFileError as exc:
+        parser.error(str(exc))
     given = {name: str(value.resolve()) for name, value in (("--model", options.model), ("--images", options.images)) if value}
-    content = run(names, stem.with_suffix(".json"), setting, full=options.full, given=given)
+    content = run(names, stem.with_suffix(".json"), setting, full=options.full, given=given, kept=kept)
     for plot in draw(content, stem):
         print(f"drew {plot}")
     return 1 if content["failed"] else 0
@@ -108,38 +113,99 @@ def _title(parts: Sequence[str], *, full: bool) -> str:
     return "-".join([*parts, *(["full"] if full else [])])
 
 
-def run(names: Sequence[str], file: Path, setting: Mapping[str, object], *, full: bool, given: Mapping[str, str]) -> dict[str, Any]:
+class KeptFileError(ValueError):
+    """A result file cannot be joined with this run; the message says why."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one part has found.
+
+    :ivar taken: When, of which commit, in how many seconds, and how busy the machine was before.
+    """
+
+    taken: Mapping[str, Any]
+    rows: Sequence[Mapping[str, Any]]
+    curves: Sequence[Mapping[str, Any]]
+
+
+def keep(files: Sequence[Path], names: Sequence[str], setting: Mapping[str, object]) -> dict[str, Measured]:
+    """The parts that result files have, whole; of a part that several have, the one in the last file.
+
+    :raises KeptFileError: A file cannot be read, or is of another machine or setting, so that its figures do not belong beside ours.
+    """
+    found: dict[str, Measured] = {}
+    here = asdict(Machine.this())
+    for file in files:
+        try:
+            content = json.loads(file.read_text())
+            theirs = {"machine": content["machine"], **content["setting"]}
+            parts, failed = content["parts"], {failure["part"] for failure in content["failed"]}
+        except (OSError, ValueError, KeyError) as exc:
+            raise KeptFileError(f"{file} cannot be kept: it is no result file of this program ({type(exc).__name__}: {exc})") from exc
+        for key, value in {"machine": here, **setting}.items():
+            if theirs.get(key) != value:
+                raise KeptFileError(f"{file} cannot be kept: its {key} is {theirs.get(key)}, this run's {value}")
+        for name in names:
+            if name in parts and name not in failed:
+                mine = ([row for row in content[kind] if row["part"] == name] for kind in ("results", "curves"))
+                found[name] = Measured(parts[name], *mine)
+    return found
+
+
+def run(
+    names: Sequence[str],
+    file: Path,
+    setting: Mapping[str, object],
+    *,
+    full: bool,
+    given: Mapping[str, str],
+    kept: Mapping[str, Measured],
+) -> dict[str, Any]:
     """Run parts one after the other; the content of the result file.
 
     :param file: Written anew after every part.
     :param given: Options for parts that take a model and images.
+    :param kept: Parts that have run already.
     """
-    rows: list[dict[str, Any]] = []
-    curves: list[dict[str, Any]] = []
+    done: dict[str, Measured] = {name: kept[name] for name in names if name in kept}
     failed: list[dict[str, str]] = []
-    content: dict[str, Any] = {}
-    for number, name in enumerate(names):
+    content = _write(file, names, done, setting, failed)
+    waiting = [name for name in names if name not in kept]
+    for number, name in enumerate(waiting):
         part = PARTS[name]
         minutes = part.expected(full=full)
-        left = sum(PARTS[other].expected(full=full) for other in names[number:])
+        left = sum(PARTS[other].expected(full=full) for other in waiting[number:])
         print(f"\n{name}: {part.what}; about {_minutes(minutes)} ({_minutes(left)} to the end)", flush=True)
         options = [option.replace("{results}", str(file)) for option in part.arguments(full=full)]
         if part.material:
             options += [text for key, value in given.items() for text in (part.material if key == "--images" else key, value)]
+        load, started = os.getloadavg()[0], time.monotonic()
         with tempfile.TemporaryDirectory(prefix="tuskwatch-bench-") as folder:
             found = Path(folder) / "part.json"
             reason = _run_part(
                 [part.module, *options, "--json", str(found)], Path(folder) / "errors", _LEAST_SECONDS + _PATIENCE * 60 * minutes
             )
-            measured: dict[str, Any] = json.loads(found.read_text()) if found.exists() else {"results": []}
-        rows += [{"part": name, **row} for row in measured["results"]]
-        curves += measured.get("curves", [])
+            measured: dict[str, Any] = json.loads(found.read_text()) if found.exists() else document([], [])
+        taken = {key: measured[key] for key in ("date", "commit")}
+        taken |= {"seconds": round(time.monotonic() - started), "load_before": round(load, 2)}
+        done[name] = Measured(taken, *([{"part": name, **row} for row in measured[kind]] for kind in ("results", "curves")))
         if reason:
             failed.append({"part": name, "reason": reason})
             print(f"{name} FAILED: {reason}", flush=True)
-        content = {**document(rows, curves), "setting": dict(setting), "failed": failed}
-        write(file, content)
+        content = _write(file, names, done, setting, failed)
     _summary(content, file)
+    return content
+
+
+def _write(
+    file: Path, names: Sequence[str], done: Mapping[str, Measured], setting: Mapping[str, object], failed: Sequence[Mapping[str, str]]
+) -> dict[str, Any]:
+    """Write what has been measured so far, in the order of the parts."""
+    parts = {name: done[name] for name in names if name in done}
+    content = document([row for part in parts.values() for row in part.rows], [curve for part in parts.values() for curve in part.curves])
+    content |= {"setting": dict(setting), "parts": {name: part.taken for name, part in parts.items()}, "failed": list(failed)}
+    write(file, content)
     return content
 
 

@@ -94,6 +94,70 @@ def test_a_part_that_does_not_exist_is_refused_before_anything_runs(parts: Path,
     assert not parts.exists()
 
 
+def edited(file: Path, target: Path, **changes: object) -> Path:
+    """A copy of a result file with other content (None: without it), and with a value that was never measured."""
+    found = {key: value for key, value in (json.loads(file.read_text()) | changes).items() if value is not None}
+    for row in found["results"]:
+        row["value"] = 1234
+    target.write_text(json.dumps(found))
+    return target
+
+
+def test_a_run_goes_on_with_the_parts_that_it_lacks(parts: Path, tmp_path: Path) -> None:
+    assert runner.main(["bad", "good", "--results", str(parts)]) == 1
+    (first,) = parts.glob("*.json")
+    kept = edited(first, tmp_path / "kept.json")
+    bad = tmp_path / "bad_part.py"
+    bad.write_text(bad.read_text().replace('raise RuntimeError("the disk is on fire")', 'yield Figure("after", 2, "s")'))
+
+    assert runner.main(["bad", "good", "--results", str(parts), "--keep", str(kept)]) == 0
+
+    found = content(parts)
+    assert [(row["part"], row["name"], row["value"]) for row in found["results"]] == [
+        ("bad", "before", 1),
+        ("bad", "after", 2),
+        ("good", "speed", 1234),
+    ]
+    assert [curve["part"] for curve in found["curves"]] == ["good"]
+    assert found["failed"] == []
+    assert found["parts"]["good"] == json.loads(kept.read_text())["parts"]["good"]
+    assert found["parts"]["bad"].keys() == {"date", "commit", "seconds", "load_before"}
+
+
+def test_parts_that_ran_one_by_one_are_joined_in_their_order_and_the_last_file_wins(parts: Path, tmp_path: Path) -> None:
+    for name in ("long", "good"):
+        assert runner.main([name, "--results", str(tmp_path / name)]) == 0
+    (good,), (long,) = ((tmp_path / name).glob("*.json") for name in ("good", "long"))
+    again = edited(good, tmp_path / "again.json")
+
+    assert runner.main(["good", "long", "--results", str(parts), "--keep", str(good), str(long), str(again)]) == 0
+
+    assert [(row["part"], row["value"]) for row in content(parts)["results"]] == [("good", 1234), ("long", 9)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"machine": {"cores": 999}}, "its machine is {'cores': 999}, this run's"),
+        ({"setting": {"full": True, "model": "the project's own", "images": "rendered"}}, "its full is True, this run's False"),
+        ({"setting": {"full": False, "model": "mine", "images": "rendered"}}, "its model is mine, this run's the project's own"),
+        ({"parts": None}, "it is no result file of this program (KeyError: 'parts')"),
+    ],
+)
+def test_what_was_measured_elsewhere_or_otherwise_is_not_joined(
+    parts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, object], reason: str
+) -> None:
+    assert runner.main(["good", "--results", str(tmp_path / "first")]) == 0
+    (first,) = (tmp_path / "first").glob("*.json")
+    kept = edited(first, tmp_path / "kept.json", **changes)
+
+    with pytest.raises(SystemExit):
+        runner.main(["good", "--results", str(parts), "--keep", str(kept)])
+
+    assert f"{kept} cannot be kept: {reason}" in capsys.readouterr().err
+    assert not parts.exists()
+
+
 def test_a_part_that_takes_too_long_is_ended_after_it_has_cleaned_up(parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (parts.parent / "bad_part.py").write_text(
         f"""
