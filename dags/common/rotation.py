@@ -9,12 +9,10 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from airflow_pachyderm.client.push import Push
 from airflow_pachyderm.exceptions import PachydermInvalidError, PachydermNotFoundError, PachydermSourceError
 from airflow_pachyderm.files import Batch, open_filesystem
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
-from airflow_pachyderm.operators.owner import TaskOwner
-from airflow_pachyderm.operators.push import instance_key
+from airflow_pachyderm.operators.owner import task_push
 from dags import settings
 from dags.common.rotation_dag import ALL_IMAGES, ROLL_BACK
 from stages.common.errors import StageError
@@ -81,8 +79,7 @@ def set_images_aside(context: Any) -> str | None:
     branch = "before-" + re.sub(r"[^A-Za-z0-9_-]", "-", context["ti"].run_id)
     if pfs.create_branch(settings.IMAGES_REPO, branch, head="master"):
         log.info("Branch %s@%s keeps the images so far", settings.IMAGES_REPO, branch)
-    key, batch = instance_key(context), Batch(deletes=["/"])
-    result = Push(pfs, repo=settings.IMAGES_REPO, branch="master", key=key, batch=batch, owner=TaskOwner(context)).run()
+    result = task_push(context, pfs, repo=settings.IMAGES_REPO, branch="master", batch=Batch(deletes=["/"])).run()
     log.info("Commit %s empties %s@master", result.commit_set, settings.IMAGES_REPO)
     return branch
 

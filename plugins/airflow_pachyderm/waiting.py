@@ -10,10 +10,12 @@ from airflow_pachyderm.outcome import CommitSetOutcome, WaitEnd
 
 DEFAULT_WAIT_TIMEOUT: Final = 6 * 3600.0
 DEFAULT_POLL_INTERVAL: Final = 2.0
-DEFAULT_DEFER_AFTER: Final = 2.0
 # Airflow takes a task for killed from outside, and repeats it, if its trigger fires and it is queued again before the scheduler has read
 # that the worker let it go. The scheduler reads that within a loop, which takes a second or two.
 QUIET_SECONDS: Final = 5.0
+# As long as deferring would cost a wait that ends right after it: the time above, and the second start of the task. So the way that a wait
+# goes never takes more than twice as long as the other one would have.
+DEFAULT_DEFER_AFTER: Final = 8.0
 # Airflow's own limit comes after the trigger's, whose event says which jobs still run.
 TRIGGER_GRACE: Final = timedelta(minutes=2)
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import BaseOperator
@@ -46,6 +47,13 @@ class TaskInstance:
 
 
 @dataclass
+class DagRun:
+    """What operators use of a run."""
+
+    run_after: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+@dataclass
 class Task:
     """One task instance through its tries.
 
@@ -53,6 +61,7 @@ class Task:
     """
 
     operator: BaseOperator
+    dag_run: DagRun = field(default_factory=DagRun)
     ti: TaskInstance = field(init=False)
     triggers: list[BaseTrigger] = field(default_factory=list)
 
@@ -61,7 +70,7 @@ class Task:
 
     @property
     def context(self) -> dict[str, Any]:
-        return {"ti": self.ti, "task": self.operator}
+        return {"ti": self.ti, "task": self.operator, "dag_run": self.dag_run}
 
     def run(self) -> Any:
         """One try to its end."""

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,25 @@ def test_two_runs_with_one_batch_key_are_one_push(hook: PachydermHook, repo: str
     second.ti.run_id = "manual__later"
 
     assert first.run()["commit"] == second.run()["commit"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "run_due", "reused"),
+    [
+        ({}, timedelta(days=-400), True),  # the run of an old night, cleared long after
+        ({}, timedelta(hours=23), True),  # the server's clock is behind
+        ({}, timedelta(hours=25), False),  # what is older than the run cannot be its own, and is not looked at
+        ({"batch_key": "2026-11-22"}, timedelta(hours=25), True),  # any run may have pushed this
+    ],
+)
+def test_a_try_looks_for_earlier_ones_as_far_back_as_there_can_be_any(
+    repo: str, files: list[str], fields: dict[str, str], run_due: timedelta, reused: bool
+) -> None:
+    task = Task(PachydermPushOperator(task_id="push", repo=repo, files=files, **fields))
+    task.run()
+    task.dag_run.run_after += run_due
+
+    assert task.run()["reused"] is reused
 
 
 @DONE

@@ -103,6 +103,14 @@ def test_another_run_makes_its_own_commit_of_the_same_files(pfs: PfsClient, repo
     assert content(pfs, repo) == expected(folder)
 
 
+def test_commits_are_listed_newest_first_from_a_time_on(pfs: PfsClient, repo: str, folder: Path) -> None:
+    made = [push(pfs, repo, folder, key=key).commit_set for key in ("a", "b", "c")]
+    now = commits(pfs, repo)[0].started
+
+    assert [commit.commit_set for commit in pfs.list_commits(repo, since=now - 1000)] == made[::-1]
+    assert pfs.list_commits(repo, since=now + 1000) == []
+
+
 def test_a_push_whose_files_changed_makes_a_new_commit(pfs: PfsClient, repo: str, folder: Path) -> None:
     push(pfs, repo, folder)
     (folder / "0.jpg").write_bytes(b"longer than it was" * 10_000)

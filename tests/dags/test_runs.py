@@ -18,7 +18,7 @@ from dags.common.inputs import without_retries
 from dags.common.push_run import plan_push, report_push
 from dags.common.rotation import prepare, set_images_aside
 from stages.common.errors import StageError
-from tests.airflow_pachyderm.tasks import Task, TaskInstance
+from tests.airflow_pachyderm.tasks import DagRun, Task, TaskInstance
 
 NAMES = ("dev1_1511891098.jpg", "dev1_1511891155.jpg", "dev2_1511891326.jpg", "blah.jpg")
 
@@ -34,7 +34,7 @@ class World:
     def context(self, task_id: str = "t", **params: Any) -> dict[str, Any]:
         ti = TaskInstance(task_id)
         defaults = {"source": str(self.images), "glob": "*", "batch_size": 2, "dry_run": False, "action": "put", "reprocess": "all images"}
-        return {"ti": ti, "params": {**defaults, **params}}
+        return {"ti": ti, "dag_run": DagRun(), "params": {**defaults, **params}}
 
     def push(self, manifests: list[str], *, run_id: str = "r") -> list[dict[str, Any]]:
         results = []

@@ -105,11 +105,18 @@ class PfsClient(Client):
     # Commits
 
     @remote("list the commits of {repo}@{branch}")
-    def list_commits(self, repo: str, branch: str = BRANCH) -> list[Commit]:
-        """The commits that users made on the branch, newest first; none when the branch does not exist."""
+    def list_commits(self, repo: str, branch: str = BRANCH, *, since: float = 0.0) -> list[Commit]:
+        """The commits that users made on the branch, newest first; none when the branch does not exist.
+
+        :param since: Only those that were started later, in seconds since the Unix epoch; the server's clock counts.
+        """
         request = pfs_pb2.ListCommitRequest(repo=self.repo_message(repo), origin_kind=pfs_pb2.USER)
+        if since:
+            request.reverse = True  # what makes started_time the lower bound
+            request.started_time.seconds = int(since)
         stream = self._call(self.server.stubs.pfs.ListCommit, request, timeout=LIST_TIMEOUT_SECONDS)
-        return [_commit(info) for info in stream if info.commit.branch.name == branch]
+        found = [_commit(info) for info in stream if info.commit.branch.name == branch]
+        return found[::-1] if since else found
 
     @remote("inspect {repo}@{branch}")
     def head(self, repo: str, branch: str = BRANCH) -> Commit:

@@ -75,6 +75,7 @@ class Push:
     :param accept: Whether a finished commit of an earlier try will do; asked once, for the newest.
     :param owner: Who pushes.
     :param branch_timeout: Seconds to wait while somebody else has a commit open on the branch.
+    :param since: No try has begun before, in seconds since the Unix epoch by the server's clock: earlier commits need no look.
     """
 
     def __init__(
@@ -88,9 +89,10 @@ class Push:
         accept: Callable[[str], bool] = lambda _: True,
         owner: Owner | None = None,
         branch_timeout: float = 900.0,
+        since: float = 0.0,
     ) -> None:
         self._pfs, self._repo, self._branch, self._batch, self._accept = pfs, repo, branch, batch, accept
-        self._owner, self._branch_timeout = owner or Owner(), branch_timeout
+        self._owner, self._branch_timeout, self._since = owner or Owner(), branch_timeout, since
         self._prefix = description_prefix(key)
         self._mark = f"{self._prefix}{batch.digest}]"
         # Tells this try's commit from another's, when the answer to StartCommit was lost.
@@ -149,7 +151,7 @@ class Push:
         :return: What they finished, newest first.
         """
         finished = []
-        for commit in self._pfs.list_commits(self._repo, self._branch):
+        for commit in self._pfs.list_commits(self._repo, self._branch, since=self._since):
             if not commit.description.startswith(self._prefix):
                 continue
             if commit.finished:

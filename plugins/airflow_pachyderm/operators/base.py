@@ -41,7 +41,7 @@ class PachydermWaitingOperator(PachydermOperator):
     :param wait_timeout: Seconds that the jobs may take.
     :param poll_interval: Seconds between two looks at the jobs.
     :param deferrable: Wait in the triggerer; the worker slot is free meanwhile.
-    :param defer_after: Seconds to wait in the worker first: short jobs then cost no second start of the task, which takes as long.
+    :param defer_after: Seconds to wait in the worker first: short jobs then cost no second start of the task.
     """
 
     def __init__(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from airflow_pachyderm.exceptions import PachydermInvalidError, PachydermNotFoundError
 from airflow_pachyderm.files import Batch, SourceFile, open_filesystem
 from airflow_pachyderm.operators.base import PachydermOperator
-from airflow_pachyderm.operators.push import instance_key
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -71,20 +70,12 @@ class PachydermPutFileOperator(PachydermOperator):
         return operator_lineage(inputs=folder_datasets([self.source] if self.source else []), outputs=[put])
 
     def _put(self, url: str, context: "Context") -> str | None:
-        from airflow_pachyderm.client.push import Push, holds
-        from airflow_pachyderm.operators.owner import TaskOwner
+        from airflow_pachyderm.client.push import holds
+        from airflow_pachyderm.operators.owner import task_push
 
         file = SourceFile(self.path if self.path.startswith("/") else f"/{self.path}", url)
         batch = Batch([file], server_side=self.server_side)
-        push = Push(
-            self.hook.pfs,
-            repo=self.repo,
-            branch=self.branch,
-            key=instance_key(context),
-            batch=batch,
-            accept=lambda _: False,
-            owner=TaskOwner(context),
-        )
+        push = task_push(context, self.hook.pfs, repo=self.repo, branch=self.branch, batch=batch, accept=lambda _: False)
         push.drop_unfinished()
         if not self.server_side and holds(self.hook.pfs, self.repo, self.branch, file):
             self.log.info("%s@%s:%s is the same already: no commit", self.repo, self.branch, file.path)
@@ -111,11 +102,9 @@ class PachydermDeleteFileOperator(PachydermOperator):
 
     def execute(self, context: "Context") -> str:
         """Delete them."""
-        from airflow_pachyderm.client.push import Push
-        from airflow_pachyderm.operators.owner import TaskOwner
+        from airflow_pachyderm.operators.owner import task_push
 
-        batch = Batch(deletes=list(self.paths))
-        push = Push(self.hook.pfs, repo=self.repo, branch=self.branch, key=instance_key(context), batch=batch, owner=TaskOwner(context))
+        push = task_push(context, self.hook.pfs, repo=self.repo, branch=self.branch, batch=Batch(deletes=list(self.paths)))
         return push.run().commit_set
 
 

@@ -1,12 +1,12 @@
-"""Whose an open commit is, told and asked through Airflow: what a killed task left must not block its branch."""
+"""The push of a task instance: which commits are its own, and whose an open commit is, told and asked through Airflow."""
 
 import logging
 import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote
 
-from airflow_pachyderm.client.pfs import Commit
-from airflow_pachyderm.client.push import Owner
+from airflow_pachyderm.client.pfs import Commit, PfsClient
+from airflow_pachyderm.client.push import Owner, Push
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 XCOM_OPEN: Final = "open_commit"
+_CLOCKS_SECONDS: Final = 24 * 3600.0  # Airflow's clock and the server's may differ by so much
 _OWNER: Final = re.compile(r" by ([^ /]+)/([^ /]+)/([^ /]+)/(-?[0-9]+)$")
 # Of a task in any other state no process is alive. One whose worker died stays "running" until Airflow has missed its heartbeats.
 _ALIVE: Final = frozenset({"running", "restarting"})
@@ -51,3 +52,18 @@ class TaskOwner(Owner):
                 "Task %s of %s/%s, map index %d, is %s and cannot go on with commit %s", task_id, dag_id, run_id, map_index, state, commit
             )
         return state not in _ALIVE
+
+
+def task_push(context: "Context", pfs: PfsClient, *, key: str | None = None, **fields: Any) -> Push:
+    """The push of a task.
+
+    :param key: What makes two pushes the same. By default the task instance, with all its tries and clears; none of them has begun before
+        its run was due, so older commits need no look.
+    :param fields: As :class:`~airflow_pachyderm.client.push.Push` takes them.
+    """
+    ti: Any = context["ti"]
+    since = 0.0
+    if not key:
+        key = f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
+        since = context["dag_run"].run_after.timestamp() - _CLOCKS_SECONDS
+    return Push(pfs, key=key, owner=TaskOwner(context), since=since, **fields)

@@ -79,21 +79,20 @@ class PachydermPushOperator(PachydermWaitingOperator):
 
     def execute(self, context: "Context") -> dict[str, Any]:
         """Push, then wait."""
-        from airflow_pachyderm.client.push import Push
-        from airflow_pachyderm.operators.owner import TaskOwner
+        from airflow_pachyderm.operators.owner import task_push
 
         started = time.time()
         files = self._files()
         if self.hook.pfs.create_repo(self.repo):
             self.log.info("Created repo %s", self.repo)
-        self._push = Push(
+        self._push = task_push(
+            context,
             self.hook.pfs,
             repo=self.repo,
             branch=self.branch,
-            key=self._key(context),
+            key=self._key(),
             batch=Batch(files, server_side=self._is_server_side()),
             accept=self._is_good,
-            owner=TaskOwner(context),
             branch_timeout=self.branch_timeout,
         )
         result = self._push.run()
@@ -132,10 +131,8 @@ class PachydermPushOperator(PachydermWaitingOperator):
             raise PachydermInvalidError(f"Task {self.task_id}: server_side is {self.server_side!r}; give true or false")
         return text == "true"
 
-    def _key(self, context: "Context") -> str:
-        if not self.batch_key:
-            return instance_key(context)
-        return f"{self.batch_key}/{PurePosixPath(self.manifest).name}" if self.manifest else self.batch_key
+    def _key(self) -> str | None:
+        return f"{self.batch_key}/{PurePosixPath(self.manifest).name}" if self.batch_key and self.manifest else self.batch_key
 
     def _is_good(self, commit_set: str) -> bool:
         """Whether an earlier try's commit will do: one whose jobs failed would fail this try too, a new one processes what failed again."""
@@ -158,12 +155,6 @@ class PachydermPushOperator(PachydermWaitingOperator):
         if self._push:
             self._push.stop()
         super().on_kill()
-
-
-def instance_key(context: "Context") -> str:
-    """What names a task instance through all its tries and clears."""
-    ti = context["ti"]
-    return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
 
 
 def _summary(push: dict[str, Any], jobs: dict[str, dict[str, Any]]) -> dict[str, Any]:
