@@ -12,7 +12,7 @@ from minipachd.api.pfs_messages import branch_key, commit_info, commit_message, 
 from minipachd.api.threads import stream, wait_for
 from minipachd.api.transactions import Transactions
 from minipachd.errors import CommitNotFoundError, InvalidError, NotReadyError
-from minipachd.pfs import BranchKey, Commit, CommitKey, CommitState, FileTree, Pfs, Txn, View
+from minipachd.pfs import EVER_NS, BranchKey, Commit, CommitKey, CommitState, FileTree, Pfs, Txn, View
 
 
 class CommitCalls:
@@ -159,8 +159,8 @@ class CommitCalls:
             newest = _in_repo(view, request, "to") if has_to else None
             oldest = _in_repo(view, request, "from") if has_from else None
             found: list[Commit] = []
-            for commit in view.commits(repo, newest=newest, oldest=oldest, reverse=request.reverse):
-                if _wanted(commit, request) and _in_time(commit, request):
+            for commit in view.commits(repo, newest=newest, oldest=oldest, reverse=request.reverse, **_times(request)):
+                if _wanted(commit, request):
                     found.append(commit)
                     if request.number and len(found) >= request.number:
                         break
@@ -187,12 +187,13 @@ def _wanted(commit: Commit, request: Any) -> bool:
     return bool(request.all) or request.origin_kind in (0, commit.origin.value)
 
 
-def _in_time(commit: Commit, request: Any) -> bool:
+def _times(request: Any) -> dict[str, int]:
+    """Pachyderm's one bound: the earliest start where the oldest come first, else the latest."""
     if not request.HasField("started_time"):
-        return True
+        return {}
     limit: Timestamp = request.started_time
-    limit_ns = limit.seconds * 1_000_000_000 + limit.nanos
-    return commit.started_ns > limit_ns if request.reverse else commit.started_ns < limit_ns
+    limit_ns = min(max(-1, limit.seconds * 1_000_000_000 + limit.nanos), EVER_NS)
+    return {"after_ns" if request.reverse else "before_ns": limit_ns}
 
 
 def _in_repo(view: View, request: Any, field: str) -> Commit:

@@ -30,11 +30,12 @@ from minipachd.pfs.types import (
     Trigger,
 )
 from minipachd.pfs.upload import Upload
-from minipachd.pfs.view import View
+from minipachd.pfs.view import EVER_NS, View
 
 __all__ = [
     "DEFAULT_PROJECT",
     "DEFAULT_TAG",
+    "EVER_NS",
     "META_REPO",
     "SPEC_REPO",
     "USER_REPO",

@@ -37,6 +37,7 @@ _ANCESTORS = """
         UNION ALL SELECT c.id, c.parent, depth + 1 FROM commits c JOIN chain ON c.id = chain.parent)
     SELECT id FROM chain ORDER BY depth
 """
+EVER_NS = 2**63 - 1  # the latest time that there is a number for
 _COMMIT_SETS = "SELECT set_id FROM commits GROUP BY set_id ORDER BY max(id) DESC"
 _COMMIT_SETS_OF_PROJECT = """
     SELECT set_id FROM commits c JOIN repos r ON r.id = c.repo GROUP BY set_id HAVING sum(r.project = ?) > 0 ORDER BY max(c.id) DESC
@@ -162,20 +163,26 @@ class View:
         newest: Commit | None = None,
         oldest: Commit | None = None,
         reverse: bool = False,
+        after_ns: int = -1,
+        before_ns: int = EVER_NS,
     ) -> Iterator[Commit]:
         """Newest first, oldest first when ``reverse``.
 
         :param newest: Walk the parents from this one on, instead of listing everything.
         :param oldest: ... down to this one, which is left out.
+        :param after_ns, before_ns: Only those that were started between these times, which are left out.
         :raises RepoNotFoundError: There is no such repo.
         """
         if newest is not None:
             for commit in self._ancestors(self.commit_row(newest.key)):
                 if oldest is not None and commit.key == oldest.key:
                     return
-                yield commit
+                if after_ns < commit.started_ns < before_ns:
+                    yield commit
             return
-        where, values = ("", ()) if repo is None else (" WHERE c.repo = ?", (self.repo_row(repo),))
+        where, values = " WHERE c.started_ns > ? AND c.started_ns < ?", [after_ns, before_ns]
+        if repo is not None:
+            where, values = where + " AND c.repo = ?", [*values, self.repo_row(repo)]
         for row in self.db.execute(COMMIT_COLUMNS + where + f" ORDER BY c.id {'' if reverse else 'DESC'}", values).fetchall():
             yield commit_of(self.db, row)
 

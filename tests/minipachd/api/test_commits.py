@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from python_pachyderm import RpcError
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 from python_pachyderm.service import Service
@@ -10,6 +11,7 @@ from python_pachyderm.service import Service
 from tests.minipachd.api.calls import branch, content, paths, put, repo
 
 AUTO = pfs_pb2.OriginKind.Value("AUTO")
+USER = pfs_pb2.OriginKind.Value("USER")
 FINISHED = pfs_pb2.CommitState.Value("FINISHED")
 
 
@@ -110,6 +112,24 @@ def test_lists_filter_limit_and_walk(client):
     assert [info.commit.id for info in between] == [ids[3], ids[2]]
     with pytest.raises(RpcError, match="cannot use 'from' commit without 'to'"):
         list(client.list_commit("c-list", from_commit=("c-list", ids[0])))
+
+
+def test_lists_are_bounded_by_the_time_of_start(client):
+    repo(client, "c-times")
+    client.create_branch("c-times", "master")
+    ids = [put(client, "c-times", {"/f": b"%d" % n}).id for n in range(4)]
+    (info,) = client.inspect_commit(("c-times", ids[1]))
+
+    def listed(**fields):
+        request = pfs_pb2.ListCommitRequest(repo=info.commit.branch.repo, origin_kind=USER, **fields)
+        return [found.commit.id for found in client._req(Service.PFS, "ListCommit", req=request)]
+
+    assert listed(started_time=info.started) == ids[:1], "before it, which is left out"
+    assert listed(started_time=info.started, reverse=True) == ids[2:], "after it, oldest first"
+    head = pfs_pb2.Commit(branch=info.commit.branch, id=ids[3])
+    assert listed(started_time=info.started, to=head) == ids[:1]
+    assert listed(started_time=Timestamp(seconds=253_402_300_799)) == ids[::-1], "the last time that a message can hold"
+    assert listed(started_time=Timestamp(seconds=-62_135_596_800), reverse=True) == ids
 
 
 def test_a_collision_becomes_the_commits_error_and_a_one_off_write_is_refused(client):
