@@ -83,8 +83,8 @@ PARTS: Final[Mapping[str, Part]] = {
     "growth": _part("nights on top of many nights", "growth", "--history 0 1000 3000", "", (1, 25)),
     "load": _part("eight clients", "load", "--seconds 20", "--seconds 600", (0.5, 10.5)),
     "faults": _part("what goes wrong", "faults", "--kills 10", "--kills 200 --full", (3, 15)),
-    "batches": _part("batches beside one Airflow task per image", "airflow_batches", None, "--images 1000", (25, 25)),
-    "archive": _part("an archive of 100,000 images, backfilled", "airflow_archive", None, "", (60, 60)),
+    "batches": _part("batches beside one Airflow task per image", "airflow_batches", None, "--images 1000", (16, 16)),
+    "archive": _part("an archive of 100,000 images, backfilled", "airflow_archive", None, "--server-side --once", (12, 12)),
     "dashboard": _part("the dashboard's pages", "dashboard", None, "", (4, 4)),
     "scaling": _part("a million images a night", "scaling", "--measured {results}", "--measured {results}", (0.2, 0.2)),
 }
