@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dags.provisioning.errors import StackInvalidError
+from dags.provisioning.params import provision_params
 from dags.provisioning.stack import Stack, run_label
 from tests.provisioning.conftest import existing_params, existing_stack, params, stack
 
@@ -47,6 +48,12 @@ def test_what_cannot_work_is_named(changes: dict[str, object], message: str) -> 
 def test_all_problems_are_named_at_once() -> None:
     with pytest.raises(StackInvalidError, match=r"project .*location .*source_ranges"):
         Stack.from_params(params(project="x", location="moon", exposure="load-balancer"), run_id="r")
+
+
+def test_the_form_explains_every_param_once() -> None:
+    explained = {name: (param.schema["title"], param.description) for name, param in provision_params().items()}
+    assert [name for name, texts in explained.items() if not all(texts)] == []
+    assert len(set(explained.values())) == len(explained)
 
 
 def test_an_existing_cluster_needs_nothing_of_google() -> None:
