@@ -25,10 +25,10 @@ lock:  ## resolve the direct dependencies of pyproject.toml into requirements.tx
 	$(BIN)/uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 --no-emit-index-url --no-header -o requirements.txt
 
 demo: setup  ## images in, threats and a plot out: MODEL=frozen graph, IMAGES=folder
-	@$(BIN)/python -m laptop demo $(if $(MODEL),--model '$(MODEL)') $(if $(IMAGES),--images '$(IMAGES)') $(if $(KEEP),--keep $(KEEP))
+	@$(BIN)/python -m laptop demo $(if $(MODEL),--model '$(MODEL)') $(if $(IMAGES),--images '$(IMAGES)')
 
-up: setup  ## start minipachd and Airflow and leave them running
-	@$(BIN)/python -m laptop up $(if $(MODEL),--model '$(MODEL)') $(if $(IMAGES),--images '$(IMAGES)') $(if $(KEEP),--keep $(KEEP))
+up: setup  ## start minipachd and Airflow and leave them running: MODEL, IMAGES as for demo
+	@$(BIN)/python -m laptop up $(if $(MODEL),--model '$(MODEL)') $(if $(IMAGES),--images '$(IMAGES)')
 
 down:  ## stop what `make up` started
 	@test ! -x $(BIN)/python || $(BIN)/python -m laptop down
@@ -49,7 +49,7 @@ test: setup  ## the default test suite
 test-all: setup  ## the slow tests too: long runs in real Airflow, compose, crashes by the hundred
 	$(BIN)/python -m pytest -m ''
 
-bench: setup  ## the README's figures, small: PARTS='peers load' some of them, FULL=1 full size (hours), KEEP='file …' parts not to run again, MODEL=graph, IMAGES=folder
+bench: setup  ## the README's figures, small: PARTS='peers load' some of them, FULL=1 full size (hours), KEEP='result files' whose parts do not run again, MODEL=graph, IMAGES=folder
 	$(BIN)/python -m benchmarks $(PARTS) $(if $(FULL),--full) $(if $(MODEL),--model '$(MODEL)') $(if $(IMAGES),--images '$(IMAGES)') $(if $(KEEP),--keep $(KEEP))
 
 lint: setup  ## ruff (lint, format) and mypy --strict
@@ -61,5 +61,5 @@ format: setup  ## let ruff format and fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-clean: down  ## remove what the targets above made
+clean: down  ## stop it, and remove .venv, .local, build and the tools' caches
 	rm -rf $(VENV) .local .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
