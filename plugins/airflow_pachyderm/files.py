@@ -88,8 +88,10 @@ def files_from(value: Mapping[str, str] | Sequence[str]) -> list[SourceFile]:
     """The files that an operator's argument names.
 
     :param value: URL by path in the repo, or just URLs, whose last part becomes the path.
-    :raises PachydermInvalidError: Two of them would have the same path.
+    :raises PachydermInvalidError: Two of them would have the same path, or it is a text, as a template gives it.
     """
+    if isinstance(value, str):
+        raise PachydermInvalidError(f"files is the text {value[:80]!r}, whose letters would be files; give a list or a mapping")
     if isinstance(value, Mapping):
         return [SourceFile(path if path.startswith("/") else f"/{path}", url) for path, url in value.items()]
     files = [SourceFile(repo_path(PurePosixPath(url).name), url) for url in value]

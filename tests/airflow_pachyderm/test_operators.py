@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import TaskDeferred
 
 from airflow_pachyderm.exceptions import (
     PachydermConflictError,
@@ -305,6 +306,7 @@ def test_a_manifest_is_pushed(repo: str, files: list[str], tmp_path: Path) -> No
     [
         ({}, PachydermInvalidError, "either files or a manifest"),
         ({"files": ["/a"], "manifest": "/m"}, PachydermInvalidError, "either files or a manifest"),
+        ({"files": "/a.jpg"}, PachydermInvalidError, "files is the text '/a.jpg'"),
         ({"files": []}, PachydermSourceError, "nothing to push: the list of files is empty"),
         ({"manifest": "/nowhere/m.jsonl"}, PachydermSourceError, "Cannot read manifest /nowhere/m.jsonl"),
         ({"files": ["/nowhere/a.jpg"]}, PachydermSourceError, "Cannot read /nowhere/a.jpg"),
@@ -381,6 +383,40 @@ def test_delete_files(hook: PachydermHook, repo: str, files: list[str]) -> None:
     Task(PachydermDeleteFileOperator(task_id="delete", repo=repo, paths=["/a.txt", "/nowhere"])).run()
 
     assert [entry.path for entry in hook.pfs.glob_files(repo, "master", "/*")] == ["/b.txt", "/c.txt"]
+
+
+@pytest.mark.parametrize("paths", ["/a.txt", "['/a.txt']", [""], ["/a.txt", ""]])
+def test_a_text_for_a_list_of_paths_deletes_nothing(hook: PachydermHook, repo: str, files: list[str], paths: Any) -> None:
+    """Its letters would be paths; one of them is / , which is all files. So would be the empty text of a template."""
+    Task(PachydermPushOperator(task_id="push", repo=repo, files=files)).run()
+
+    with pytest.raises(PachydermInvalidError, match="Task delete must be given a list of paths"):
+        Task(PachydermDeleteFileOperator(task_id="delete", repo=repo, paths=paths)).run()
+
+    assert len(hook.pfs.glob_files(repo, "master", "/*")) == 3
+
+
+def test_a_cleared_deletion_deletes_what_came_back(hook: PachydermHook, repo: str, files: list[str]) -> None:
+    delete = Task(PachydermDeleteFileOperator(task_id="delete", repo=repo, paths=["/a.txt"]))
+    put = Task(PachydermPutFileOperator(task_id="put", repo=repo, path="/a.txt", text="a"))
+    put.run()
+
+    first, retried = delete.run(), delete.run()
+    assert retried == first
+    put.run()
+    delete.run()
+
+    assert hook.pfs.inspect_file(repo, "master", "/a.txt") is None
+
+
+def test_files_of_one_name_do_not_overwrite_each_other(hook: PachydermHook, repo: str, files: list[str], tmp_path: Path) -> None:
+    put = {"/dev1/7.json": files[0], "/dev2/7.json": files[1]}
+    Task(PachydermPushOperator(task_id="push", repo=repo, files=put)).run()
+
+    with pytest.raises(PachydermInvalidError, match=r"/dev1/7.json and /dev2/7.json would both become .*/got/7.json"):
+        Task(PachydermGetFileOperator(task_id="get", repo=repo, path="/*/*.json", target=f"{tmp_path}/got/")).run()
+
+    assert not (tmp_path / "got").exists()
 
 
 def test_get_files(repo: str, files: list[str], tmp_path: Path) -> None:
@@ -539,6 +575,27 @@ def test_wait_for_a_commit_that_somebody_else_made(engine: Engine, hook: Pachyde
 
 
 @DONE
+@pytest.mark.parametrize("kind", [PachydermWaitForCommitOperator, PachydermJobSensor])
+def test_a_commit_that_is_not_there_is_no_success(kind: type[Any], deferrable: bool) -> None:
+    with pytest.raises(PachydermNotFoundError, match="0123456789abcdef0123456789abcdef"):
+        Task(kind(task_id="wait", commit_set="0123456789abcdef" * 2, deferrable=deferrable)).run()
+
+
+def test_a_commit_that_is_deleted_during_the_wait_is_no_success(hook: PachydermHook, repo: str, files: list[str]) -> None:
+    pipeline(hook, repo, stdin="sleep 1000")
+    commit = Task(PachydermPushOperator(task_id="push", repo=repo, files=files, wait=False)).run()["commit"]
+    task = Task(PachydermWaitForCommitOperator(task_id="wait", commit_set=commit, defer_after=0, poll_interval=0.1))
+    with pytest.raises(TaskDeferred) as deferred:
+        task.call("execute", task.context)
+    hook.pfs.drop_commit_set(commit)
+    trigger = again(deferred.value.trigger)
+    trigger.not_before = 0.0  # type: ignore[attr-defined]
+
+    with pytest.raises(PachydermError, match=commit):
+        task.call("execute_complete", task.context, fire(trigger).payload)
+
+
+@DONE
 def test_the_job_sensor(hook: PachydermHook, repo: str, files: list[str], deferrable: bool) -> None:
     name = pipeline(hook, repo, stdin="sleep 0.5; test ! -e $PFS_ROOT/in/b.txt", datum_tries=1)
     good = Task(PachydermPushOperator(task_id="push", repo=repo, files=files[:1], wait=False)).run()["commit"]
@@ -562,6 +619,14 @@ def test_the_commit_sensor_waits_for_the_next_commit(hook: PachydermHook, repo: 
     second = Task(PachydermPushOperator(task_id="p2", repo=repo, files=files)).run()["commit"]
 
     assert Task(PachydermCommitSensor(task_id="s", repo=repo, after=first)).run() == {"commit": second}
+
+
+def test_a_commit_sensor_that_starts_anew_for_each_look_must_be_told_what_is_known() -> None:
+    """Each start would take the commit that came since the last one for known, and wait for ever."""
+    with pytest.raises(PachydermInvalidError, match="Sensor s in mode reschedule needs after"):
+        PachydermCommitSensor(task_id="s", repo="r", deferrable=False, mode="reschedule")
+
+    PachydermCommitSensor(task_id="s", repo="r", after="", deferrable=False, mode="reschedule")
 
 
 def test_an_open_commit_is_not_news(hook: PachydermHook, repo: str) -> None:

@@ -89,7 +89,8 @@ class PachydermDeleteFileOperator(PachydermOperator):
     :param repo: Existing repo (templated).
     :param paths: Paths of files, or of directories with a trailing slash (templated). One that is not there is no error.
     :param branch: Branch of ``repo`` (templated).
-    :return: The commit's id.
+    :return: The commit's id. A retry finds that of the try before, unless the branch has gone on since.
+    :raises PachydermInvalidError: ``paths`` is a text, or one of them is empty. Nothing is deleted.
     """
 
     template_fields = ("pachyderm_conn_id", "repo", "paths", "branch")
@@ -104,8 +105,16 @@ class PachydermDeleteFileOperator(PachydermOperator):
         """Delete them."""
         from airflow_pachyderm.operators.owner import task_push
 
-        push = task_push(context, self.hook.pfs, repo=self.repo, branch=self.branch, batch=Batch(deletes=list(self.paths)))
-        return push.run().commit_set
+        if isinstance(self.paths, str) or not all(self.paths):  # the letters of a text would be paths: "/", all files, among them
+            raise PachydermInvalidError(
+                f"Task {self.task_id} must be given a list of paths, none of them empty, not {self.paths!r}; / alone means all files"
+            )
+        batch = Batch(deletes=list(self.paths))
+        return task_push(context, self.hook.pfs, repo=self.repo, branch=self.branch, batch=batch, accept=self._is_head).run().commit_set
+
+    def _is_head(self, commit_set: str) -> bool:
+        """Whether nothing can have come back since an earlier try deleted it."""
+        return self.hook.pfs.head(self.repo, self.branch).commit_set == commit_set
 
 
 class PachydermGetFileOperator(PachydermOperator):
@@ -117,6 +126,7 @@ class PachydermGetFileOperator(PachydermOperator):
     :param ref: Branch or commit id (templated).
     :return: URLs of what was written.
     :raises PachydermNotFoundError: Nothing matches.
+    :raises PachydermInvalidError: Several files match, and ``target`` is no folder, or two of them have one name. Nothing is written.
     """
 
     template_fields = ("pachyderm_conn_id", "repo", "path", "target", "ref")
@@ -138,7 +148,12 @@ class PachydermGetFileOperator(PachydermOperator):
             raise PachydermInvalidError(
                 f"{self.path} matches {len(found)} files; let target {self.target} end in a slash to make it a folder"
             )
-        self._written = [self._copy(entry.path) for entry in found]
+        targets: dict[str, str] = {}
+        for entry in found:
+            target = self.target + PurePosixPath(entry.path).name if self.target.endswith("/") else self.target
+            if (other := targets.setdefault(target, entry.path)) != entry.path:
+                raise PachydermInvalidError(f"{other} and {entry.path} would both become {target}; give a path that matches one of them")
+        self._written = [self._copy(path, target) for target, path in targets.items()]
         return self._written
 
     def get_openlineage_facets_on_complete(self, _: Any) -> Any:
@@ -147,8 +162,7 @@ class PachydermGetFileOperator(PachydermOperator):
 
         return operator_lineage(inputs=[branch_dataset(self.hook.connection, self.repo, self.ref)], outputs=folder_datasets(self._written))
 
-    def _copy(self, path: str) -> str:
-        target = self.target + PurePosixPath(path).name if self.target.endswith("/") else self.target
+    def _copy(self, path: str, target: str) -> str:
         filesystem, there = open_filesystem(target)
         filesystem.makedirs(there.rpartition("/")[0], exist_ok=True)
         try:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from airflow_pachyderm.conditions import FileExists, NewCommit
+from airflow_pachyderm.exceptions import PachydermInvalidError
 from airflow_pachyderm.sensors.base import PachydermSensor
 
 if TYPE_CHECKING:
@@ -14,8 +15,10 @@ class PachydermCommitSensor(PachydermSensor):
 
     :param repo: Repo (templated).
     :param branch: Its branch, which need not exist yet (templated).
-    :param after: Id of the commit that is known (templated). By default the one that the branch has when the sensor starts.
+    :param after: Id of the commit that is known (templated). By default the one that the branch has when the sensor starts, and starts
+        again at a retry.
     :return: ``commit``: its id.
+    :raises PachydermInvalidError: ``after`` is missing in mode ``reschedule``, which starts the sensor anew for each look.
     """
 
     template_fields = ("pachyderm_conn_id", "repo", "branch", "after")
@@ -25,6 +28,10 @@ class PachydermCommitSensor(PachydermSensor):
         self.repo = repo
         self.branch = branch
         self.after = after
+        if after is None and self.reschedule and not self.deferrable:
+            raise PachydermInvalidError(
+                f"Sensor {self.task_id} in mode reschedule needs after, the id of a commit: it forgets between two looks what it knew"
+            )
 
     def execute(self, context: "Context") -> Any:
         """Note what is there, look once, then wait."""
