@@ -32,6 +32,7 @@ class DataDirectory:
             raise DataDirError(f"data directory {self.root} cannot be used: {exc.strerror}; give a writable one with --data") from exc
         try:
             self._lock()
+            self._check_database()
             self._check_format()
             for folder in (self.packs, self.logs, self.tmp, self.work):
                 folder.mkdir(exist_ok=True)
@@ -74,6 +75,16 @@ class DataDirectory:
             ) from None
         os.truncate(self._lock_fd, 0)
         os.pwrite(self._lock_fd, f"{os.getpid()}\n".encode(), 0)
+
+    def _check_database(self) -> None:
+        """To a new database every pack would be what a killed server left behind, and be removed."""
+        if self.database.exists() and self.database.stat().st_size > 0:
+            return
+        if any(self.packs.glob("*.pack")):
+            raise DataDirError(
+                f"data directory {self.root} holds content but no database: {self.database.name} is missing or empty; "
+                "restore it from a backup or give another directory"
+            )
 
     def _check_format(self) -> None:
         marker = self.root / "format"

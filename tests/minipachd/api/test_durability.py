@@ -194,6 +194,24 @@ def test_a_damaged_directory_is_refused_and_not_guessed_at(engine, damage, text)
     assert (engine.root / "metadata.db").read_bytes() == before
 
 
+@pytest.mark.parametrize("lost", [lambda database: database.unlink(), lambda database: database.write_bytes(b"")], ids=["gone", "empty"])
+def test_content_without_its_database_is_left_alone_until_that_is_back(engine, lost):
+    """A restore that has not come to the database yet: to a new database all packs would be leavings of a killed server."""
+    repo(engine.client, "images")
+    commit = put(engine.client, "images", {"/photo": IMAGE})
+    engine.stop()
+    database = engine.root / "metadata.db"
+    backup = database.read_bytes()
+    lost(database)
+
+    with pytest.raises(AssertionError, match="holds content but no database"):
+        engine.start()
+
+    database.write_bytes(backup)
+    engine.start()
+    assert content(engine.client, commit, "/photo") == IMAGE
+
+
 def test_a_truncated_pack_is_never_served_and_the_error_names_file_and_commit(engine):
     repo(engine.client, "images")
     commit = put(engine.client, "images", {"/photo": IMAGE})
