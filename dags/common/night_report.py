@@ -7,7 +7,7 @@ from airflow_pachyderm.assets import commit_asset, emit_commit
 from airflow_pachyderm.exceptions import PachydermError
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
 from dags import settings
-from dags.common.push_run import finish_run, run_results
+from dags.common.push_run import finish_run, pushes_of, run_results
 from dags.common.report import Run
 
 
@@ -24,7 +24,7 @@ def report_night(
     day, late = (ti.xcom_pull(task_ids="plan", key=key) for key in ("day", "late"))
     if manifests is None or day is None:
         raise PachydermError("The night has no plan: see the task plan")
-    run = Run(ti.dag_id, ti.run_id, f"{config.landing} of {day}", [push for push in pushes or () if push], len(manifests), late=late or {})
+    run = Run(ti.dag_id, ti.run_id, f"{config.landing} of {day}", pushes_of(manifests, pushes), len(manifests), late=late or {})
     counts = {"day": day, **finish_run(run, manifests=manifests, folder=run_results(config, ti.dag_id, day))}
     if counts["commit"]:
         asset = commit_asset(PachydermHook(settings.PACHYDERM_CONN_ID).connection, settings.IMAGES_REPO)

@@ -51,8 +51,21 @@ def report_push(
         return {"dry_run": ti.xcom_pull(task_ids="list_images", key="plan")}
     if not manifests:
         raise PachydermError("Nothing was listed: see the task list_images")
-    run = Run(ti.dag_id, ti.run_id, str(context["params"]["source"]), [push for push in pushes or () if push], len(manifests))
+    run = Run(ti.dag_id, ti.run_id, str(context["params"]["source"]), pushes_of(manifests, pushes), len(manifests))
     return finish_run(run, manifests=manifests, folder=run_results(config, ti.dag_id, ti.run_id))
+
+
+def pushes_of(manifests: Sequence[str], pushes: Iterable[Mapping[str, Any]] | None) -> list[Mapping[str, Any]]:
+    """The results of a run's pushes, one for each manifest that was pushed.
+
+    :param pushes: What the mapped task returned. When a planning task that was cleared gives fewer batches, Airflow removes the instances
+        that are too many and keeps what they returned: that is left out.
+    """
+    found: dict[str, Mapping[str, Any]] = {}
+    for push in pushes or ():
+        if push:
+            found.setdefault(push["manifest"], push)
+    return [found[manifest] for manifest in manifests if manifest in found]
 
 
 def run_results(config: settings.Settings, dag_id: str, name: str) -> str:

@@ -40,7 +40,8 @@ def prepare(context: Any, config: settings.Settings, *, repo: str, path: str, ch
     if content == current:
         raise AirflowSkipException(f"Repo {repo} has this {path} already: nothing to do")
     ti = context["ti"]
-    staged = f"{config.staging.rstrip('/')}/{ti.dag_id}/{re.sub(r'[^A-Za-z0-9_.-]', '-', ti.run_id)}{path}"
+    # A push is known by its URLs. With one URL for all tries, a run that is cleared for a file that was corrected would find it done.
+    staged = f"{config.staging.rstrip('/')}/{ti.dag_id}/{re.sub(r'[^A-Za-z0-9_.-]', '-', ti.run_id)}/{ti.try_number}{path}"
     filesystem, there = open_filesystem(staged)
     filesystem.makedirs(there.rpartition("/")[0], exist_ok=True)
     filesystem.pipe_file(there, content)

@@ -23,6 +23,7 @@ class TaskInstance:
     dag_id: str = "dag"
     run_id: str = "manual__2026-11-23T02:00:00+00:00"
     map_index: int = -1
+    try_number: int = 1
     xcoms: dict[str, Any] = field(default_factory=dict)
     state: str = "running"
     others: list["TaskInstance"] = field(default_factory=list)

@@ -124,6 +124,17 @@ def test_a_failed_batch_fails_the_report_after_it_is_written(world: World) -> No
     assert "**1 of 2 batches failed.**" in written.read_text()
 
 
+def test_what_airflow_kept_of_batches_that_are_no_more_is_no_batch_of_this_run(world: World) -> None:
+    """A listing that is cleared may give fewer batches; Airflow keeps the results of those that it removed."""
+    manifests = plan_push(world.context(batch_size=1), world.config)
+    pushes = world.push(manifests)
+    (world.images / NAMES[0]).unlink()
+    manifests = plan_push(world.context(batch_size=1), world.config)
+
+    with pytest.raises(PachydermError, match="1 of 3 batches failed"):
+        report_push(world.context("report"), world.config, manifests=manifests, pushes=[*pushes[:2], pushes[3]])
+
+
 @pytest.mark.parametrize(
     ("manifests", "message"), [(None, "Nothing was listed: see the task list_images"), (["m"], "No batch of 1 was pushed")]
 )
@@ -176,6 +187,20 @@ def test_checked_rules_are_staged_for_the_push(world: World, tmp_path: Path) -> 
     files = rules(world, source=str(tmp_path / "new.json"))
 
     assert {path: Path(url).read_text() for path, url in files.items()} == {"/rule.json": '{"threat_classes": [1]}'}
+
+
+def test_a_cleared_run_puts_the_rules_as_they_are_now(world: World, tmp_path: Path) -> None:
+    context = world.context(source=str(tmp_path / "new.json"))
+    for number in (1, 2, 1):
+        (tmp_path / "new.json").write_text(f'{{"threat_classes": [{number}]}}')
+        context["ti"].try_number += 1
+        files = prepare(context, world.config, repo="rules", path=settings.RULES_PATH, check=check_rules)
+
+        put = Task(PachydermPushOperator(task_id="put", repo="rules", files=files, poll_interval=0.1))
+        assert put.run()["reused"] is False
+        assert put.run()["reused"] is True
+
+        assert json.loads(world.hook.pfs.read_file("rules", "master", settings.RULES_PATH)) == {"threat_classes": [number]}
 
 
 def test_rules_that_are_none_are_not_put(world: World, tmp_path: Path) -> None:

@@ -42,8 +42,8 @@ class PachydermPushOperator(PachydermWaitingOperator):
         them, with credentials of its own. Sizes are not checked.
     :param branch_timeout: Seconds to wait while another commit is open on the branch.
     :param wait: Wait for the jobs. If False the task ends with the push.
-    :return: ``commit``, ``reused``, ``files``, ``bytes``, ``seconds`` from the first try's begin to the last job's end, and ``jobs``: by
-        pipeline its state, datum counts and seconds.
+    :return: ``commit``, ``manifest``, ``reused``, ``files``, ``bytes``, ``seconds`` from the first try's begin to the last job's end, and
+        ``jobs``: by pipeline its state, datum counts and seconds.
     :raises PachydermSourceError: A file cannot be read. No commit is left.
     :raises PachydermJobError: A job failed or was killed.
     :raises PachydermTimeoutError: Jobs still run after ``wait_timeout``. They go on running.
@@ -112,7 +112,7 @@ class PachydermPushOperator(PachydermWaitingOperator):
         return self._done(context, push, job_summary(outcome.jobs))
 
     def _done(self, context: "Context", push: dict[str, Any], jobs: dict[str, dict[str, Any]]) -> dict[str, Any]:
-        summary = self._summary = _summary(push, jobs)
+        summary = self._summary = {**_summary(push, jobs), "manifest": self.manifest}
         emit_commit(context, self.outlets, commit_asset(self.hook.connection, self.repo, self.branch), summary)
         return summary
 
