@@ -1,7 +1,6 @@
 """PPS as one object: pipelines over a :class:`~minipachd.pfs.Pfs`, the threads that run them, and what the API asks of them."""
 
 import logging
-import shutil
 import tempfile
 import threading
 import time
@@ -27,6 +26,7 @@ from minipachd.pps.space import Space
 from minipachd.pps.spec import CronInput, DatumId, Input, JobKey, PipelineKey, PipelineSpec, Transform, leaves
 from minipachd.pps.ticker import ticker, write_tick
 from minipachd.pps.validate import input_with_defaults
+from minipachd.pps.workdir import remove_tree
 from minipachd.pps.worker import Services, WorkerStatus, data_filter
 from minipachd.storage import EMPTY_ROOT, DataDirectory, Tree
 
@@ -89,7 +89,7 @@ class Pps:
         """
         self._services.server = server
         for left_behind in self._services.work_root.iterdir():  # by a server that was killed
-            shutil.rmtree(left_behind, ignore_errors=True)
+            remove_tree(left_behind)
         self._start_controllers(resumed=True)
         self._supervisor.start()
         self._ticker.start()

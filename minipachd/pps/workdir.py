@@ -6,7 +6,9 @@ so a changed file is never taken for an unchanged one.
 """
 
 import os
+import shutil
 import stat
+import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +20,14 @@ from minipachd.pps.spec import DatumId
 MAX_LINKS = 40
 OUT = "out"
 ENV_FILE = ".env"
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory in which user code was at work; what cannot be removed stays."""
+    try:
+        shutil.rmtree(path, ignore_errors=True)
+    except RecursionError:  # it holds directories below directories, more than shutil can follow; rm has no such bound
+        subprocess.run(["rm", "-rf", "--", path], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 
 
 class OutputError(MinipachdError):

@@ -5,7 +5,6 @@ import grp
 import logging
 import os
 import pwd
-import shutil
 import signal
 import time
 import uuid
@@ -27,7 +26,7 @@ from minipachd.pps.sandbox import LauncherDiedError, Sandbox, Wake
 from minipachd.pps.secrets import Secrets
 from minipachd.pps.space import Space, is_full
 from minipachd.pps.spec import DatumState, JobKey, Transform
-from minipachd.pps.workdir import Wanted, WorkDir
+from minipachd.pps.workdir import Wanted, WorkDir, remove_tree
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +157,7 @@ class Worker:
         if self._gate_server is not None:
             self._gate_server.stop()
             self._gate_server = None
-        shutil.rmtree(self._directory, ignore_errors=True)
+        remove_tree(self._directory)
 
     def _process(self, run: JobRun, task: Task) -> None:
         self.status = WorkerStatus(self.name, run.job, task.datum, time.time_ns())
@@ -320,7 +319,7 @@ class Worker:
             return self._sandbox, self._workdir
         self._discard_sandbox()  # what an earlier call left that failed halfway
         services, spec = self._services, self._pipeline.spec
-        shutil.rmtree(self._directory, ignore_errors=True)
+        remove_tree(self._directory)
         self._directory.mkdir(parents=True)
         if self._transform.datum_batching and self._gate_server is None:
             if services.serve_gate is None:

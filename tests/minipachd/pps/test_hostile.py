@@ -91,6 +91,31 @@ def test_whatever_it_does_to_its_directory_or_its_parent_the_next_datum_is_well(
     assert lab.files("rude") == {"/good": b"1"}
 
 
+DEEP = """
+import os, sys
+os.chdir(os.environ["PFS_ROOT"] + "/out")
+for _ in range(1500):
+    os.mkdir("d")
+    os.chdir("d")
+"""
+
+
+def test_directories_below_directories_without_end_hurt_neither_the_next_datum_nor_the_next_start(own_lab: Lab) -> None:
+    lab = own_lab
+    lab.repo()
+    lab.pipeline("deep", ONE_OF_TWO.format(bad=python(DEEP)))
+
+    assert lab.run({"/bad": "1"})["deep"].state == JobState.JOB_FAILURE
+    assert lab.run({"/good": "1"}, delete=["/bad"])["deep"].state == JobState.JOB_SUCCESS, "the same worker ran it"
+    assert lab.run({"/bad": "1"})["deep"].state == JobState.JOB_FAILURE
+    lab.engine.kill()
+    lab.engine.start()
+
+    assert lab.run({"/better": "1"}, delete=["/bad"])["deep"].state == JobState.JOB_SUCCESS
+    lab.engine.stop()
+    assert list((lab.engine.root / "work").rglob("d")) == []
+
+
 def test_a_hundred_megabytes_of_output_are_cut_and_the_datum_lives(lab: Lab) -> None:
     lab.repo()
     lab.pipeline("loud", "yes 0123456789012345678901234567890123456789 | head -c 100000000; echo end >$PFS_ROOT/out/x")
