@@ -1,7 +1,8 @@
 """Put a new model, or the one before: started by hand.
 
 The file is loaded as object-detect will load it before anything is committed: one that is no frozen graph, or lacks a tensor, changes
-nothing.
+nothing. (Where TensorFlow is not installed, as in Airflow's image, it is put unseen, and object-detect fails if it cannot load it.)
+
 Choose whether what is already there is looked at again:
 
 - *all images*: every image meets the new model, as Pachyderm does by itself;
