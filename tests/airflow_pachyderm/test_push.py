@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -299,6 +300,27 @@ def test_another_commit_that_stays_open_is_named_and_left_alone(pfs: PfsClient, 
         push(pfs, repo, folder, branch_timeout=0.1)
 
     assert [(commit.commit_set, commit.finished) for commit in commits(pfs, repo)] == [(other.commit_set, False)]
+
+
+def test_a_push_waits_for_several_others_as_long_as_each_of_them_goes_on(
+    pfs: PfsClient, repo: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four pushes of ten minutes stand in a line: the last one has waited for half an hour, and nobody has kept it for longer than ten."""
+    clock = [0.0]
+    monkeypatch.setattr("airflow_pachyderm.client.push.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    line = [pfs.start_commit_once(repo, "master", "of another task")]
+
+    class Last(Owner):
+        def is_gone(self, commit: Commit) -> bool:
+            clock[0] += 600
+            pfs.finish_commit(commit)
+            if len(line) < 3:
+                line.append(pfs.start_commit_once(repo, "master", "of another task"))
+            return False
+
+    push(pfs, repo, folder, owner=Last(), branch_timeout=900)
+
+    assert content(pfs, repo) == expected(folder)
 
 
 def test_an_open_commit_whose_owner_is_gone_is_dropped(pfs: PfsClient, repo: str, folder: Path) -> None:

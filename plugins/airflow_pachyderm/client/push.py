@@ -74,7 +74,7 @@ class Push:
     :param batch: What to change. Files are read again from the start when the stream to the server breaks.
     :param accept: Whether a finished commit of an earlier try will do; asked once, for the newest.
     :param owner: Who pushes.
-    :param branch_timeout: Seconds to wait while somebody else has a commit open on the branch.
+    :param branch_timeout: Seconds to wait while somebody else has a commit open on the branch, for each such commit.
     :param since: No try has begun before, in seconds since the Unix epoch by the server's clock: earlier commits need no look.
     """
 
@@ -164,8 +164,7 @@ class Push:
     @remote("open a commit")
     def _begin(self) -> Commit:
         """Open the commit, after whoever has one open on the branch."""
-        give_up = time.monotonic() + self._branch_timeout
-        told = False
+        waiting_for, give_up = "", 0.0
         while True:
             try:
                 return self._pfs.start_commit_once(self._repo, self._branch, self._description)
@@ -179,15 +178,15 @@ class Push:
                 log.warning("Dropping commit %s, which was left open on the branch (%s)", head, head.description)
                 self._pfs.drop_commit_set(head.commit_set)
                 continue
-            if time.monotonic() > give_up:
+            if head.commit_set != waiting_for:  # several may stand in a line before us: each of them has its own time
+                waiting_for, give_up = head.commit_set, time.monotonic() + self._branch_timeout
+                log.info("Waiting for commit %s (%s) to be finished by its owner", head, head.description or "no description")
+            elif time.monotonic() > give_up:
                 raise PachydermConflictError(
                     f"Commit {head} at {self.connection} is open for more than {self._branch_timeout:.0f} s "
                     f"(description: {head.description or 'none'}) and no other can be made on its branch; "
                     f"if nobody works on it any more, remove it: pachctl delete commit {head.commit_set}"
                 )
-            if not told:
-                log.info("Waiting for commit %s (%s) to be finished by its owner", head, head.description or "no description")
-                told = True
             self._await_end(head, seconds=min(self.retry.max_pause_seconds, max(0.0, give_up - time.monotonic())))
             if self._stopped.is_set():
                 raise PachydermError("The push was stopped before it began")

@@ -40,7 +40,7 @@ class PachydermPushOperator(PachydermWaitingOperator):
         added to it.
     :param server_side: The server fetches the URLs itself, so that no byte passes through Airflow (templated). It must be able to read
         them, with credentials of its own. Sizes are not checked.
-    :param branch_timeout: Seconds to wait while another commit is open on the branch.
+    :param branch_timeout: Seconds to wait while another commit is open on the branch, for each such commit.
     :param wait: Wait for the jobs. If False the task ends with the push.
     :return: ``commit``, ``manifest``, ``reused``, ``files``, ``bytes``, ``seconds`` from the first try's begin to the last job's end, and
         ``jobs``: by pipeline its state, datum counts and seconds.
