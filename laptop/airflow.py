@@ -24,7 +24,7 @@ _HEALTH_KEYS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 class AirflowSettings:
     """What one Airflow of this machine is started with.
 
-    :ivar password: Of the user ``admin``; made at random for each data folder.
+    :ivar password: Of the user ``admin``; made at random at each start.
     :ivar parallelism: Tasks that may run at once.
     """
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def commit_asset(connection: PachydermConnection, repo: str, branch: str = "master") -> Asset:
-    """The asset of a branch: ``pachyderm://<host>/<project>/<repo>@<branch>``."""
+    """The asset of a branch: ``pachyderm://<host>:<port>/<project>/<repo>@<branch>``."""
     uri = f"pachyderm://{connection.address}/{connection.project}/{repo}@{branch}"
     return Asset(name=uri, uri=uri)
 

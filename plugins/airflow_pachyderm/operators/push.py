@@ -29,7 +29,7 @@ class PachydermPushOperator(PachydermWaitingOperator):
     failed, an unfinished one is dropped, and a try that fails drops its own.
 
     The commit's id is in XCom ``commit`` as soon as the commit is finished, before the wait. An :class:`~airflow.sdk.AssetAlias` among the
-    task's ``outlets`` gets an event for ``pachyderm://<host>/<project>/<repo>@<branch>`` with the summary as its extra.
+    task's ``outlets`` gets an event for ``pachyderm://<host>:<port>/<project>/<repo>@<branch>`` with the summary as its extra.
 
     :param repo: Input repo (templated).
     :param files: URLs to push, or URL by path in the repo (templated). A URL is anything fsspec opens. Either this or ``manifest``.
