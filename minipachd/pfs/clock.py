@@ -11,6 +11,8 @@ from minipachd.pfs.triggers import next_tick, tick
 log = logging.getLogger(__name__)
 
 _RETRY_NS = 60 * 10**9
+_LONGEST_WAIT_SECONDS = 60.0
+"""Waiting does not notice that the machine's clock was set, nor that the machine slept: so it is looked at now and then."""
 
 
 class Clock:
@@ -45,7 +47,7 @@ class Clock:
             except Exception:  # the edge of this thread: what is due later must come all the same
                 log.exception("%s failed, next try in a minute", self._thread.name)
                 due_ns = time.time_ns() + _RETRY_NS
-            self._changes.wait(seen, None if due_ns is None else max(0.0, (due_ns - time.time_ns()) / 1e9))
+            self._changes.wait(seen, None if due_ns is None else min(_LONGEST_WAIT_SECONDS, max(0.0, (due_ns - time.time_ns()) / 1e9)))
 
 
 def trigger_clock(pfs: Pfs) -> Clock:
@@ -55,6 +57,7 @@ def trigger_clock(pfs: Pfs) -> Clock:
     def act() -> int | None:
         nonlocal done_ns
         now_ns = time.time_ns()
+        done_ns = min(done_ns, now_ns)  # the clock may have been set back
         with pfs.snapshot() as view:
             due_ns = next_tick(view, done_ns)
         if due_ns is None or due_ns > now_ns:

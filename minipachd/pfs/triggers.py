@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from croniter import croniter
+from croniter import CroniterBadDateError, croniter
 
 from minipachd.errors import InvalidError
 from minipachd.pfs.names import check_name
@@ -30,6 +30,17 @@ def parse_size(text: str) -> int:
     return int(float(match[1]) * (1024 if match[3] else 1000) ** _POWERS[match[2].upper()])
 
 
+def is_cron(spec: str) -> bool:
+    """Whether this is a cron spec, and of a time that ever comes: 30 February does not."""
+    if not croniter.is_valid(spec):
+        return False
+    try:
+        croniter(spec, datetime.fromtimestamp(0, UTC)).get_next(datetime)
+    except CroniterBadDateError:
+        return False
+    return True
+
+
 def check_trigger(view: "View", key: BranchKey, trigger: Trigger) -> None:
     """Refuse a trigger that can never work.
 
@@ -41,8 +52,10 @@ def check_trigger(view: "View", key: BranchKey, trigger: Trigger) -> None:
     if trigger.size:
         parse_size(trigger.size)
     for name, spec in (("rate limit", trigger.rate_limit_spec), ("cron", trigger.cron_spec)):
-        if spec and not croniter.is_valid(spec):
-            raise InvalidError(f"invalid trigger {name} spec {spec!r}: expected five cron fields, or a word such as @daily")
+        if spec and not is_cron(spec):
+            raise InvalidError(
+                f"invalid trigger {name} spec {spec!r}: expected five cron fields, or a word such as @daily, that ever come true"
+            )
     if trigger.commits < 0:
         raise InvalidError(f"can't trigger on a negative number of commits ({trigger.commits})")
     followed, seen = trigger.branch, {key.name}

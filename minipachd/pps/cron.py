@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from croniter import croniter
 
 from minipachd.errors import InvalidError
+from minipachd.pfs.triggers import is_cron
 
 Schedule = Callable[[int], int | None]
 """The first tick after a moment; both nanoseconds since the epoch. None: never."""
@@ -25,9 +26,10 @@ def parse_schedule(spec: str) -> Schedule:
     if text.startswith("@every "):
         interval_ns = max(_SECOND_NS, _duration_ns(text.removeprefix("@every ").strip(), spec))
         return lambda after: after - after % _SECOND_NS + interval_ns
-    if not croniter.is_valid(text) or len(text.split()) not in (1, 5):
+    if not is_cron(text) or len(text.split()) not in (1, 5):
         raise InvalidError(
-            f"error parsing cron-spec: {spec!r} is neither five fields nor @hourly, @daily, @every <duration>, @never or their like"
+            f"error parsing cron-spec: {spec!r} is neither five fields that ever come true "
+            "nor @hourly, @daily, @every <duration>, @never or their like"
         )
 
     def following(after: int) -> int:

@@ -1,14 +1,20 @@
 """The clock of cron inputs: adds a file to their repos when a tick is due."""
 
+import logging
 import time
 from functools import partial
 
+from minipachd.errors import MinipachdError
 from minipachd.pfs import DEFAULT_TAG, BranchKey, FileEntry, Pfs, Txn, View
 from minipachd.pfs.clock import Clock
 from minipachd.pps import records
 from minipachd.pps.cron import parse_schedule, tick_path, tick_time
 from minipachd.pps.plan import leaf_repo
 from minipachd.pps.spec import CronInput, leaves
+
+log = logging.getLogger(__name__)
+
+_RETRY_NS = 60 * 10**9
 
 
 def ticker(pfs: Pfs) -> Clock:
@@ -19,26 +25,34 @@ def ticker(pfs: Pfs) -> Clock:
 def _write_due_ticks(pfs: Pfs) -> int | None:
     """:return: When the next tick is due; None when there is none to come."""
     with pfs.snapshot() as view:
-        lasts = {
-            leaf: _last_tick(view, leaf)
-            for pipeline in records.list_pipelines(view.db)
-            if not pipeline.stopped
-            for leaf in leaves(pipeline.spec.input)
-            if isinstance(leaf, CronInput)
-        }
+        running = [pipeline for pipeline in records.list_pipelines(view.db) if not pipeline.stopped]
+    inputs = dict.fromkeys(leaf for pipeline in running for leaf in leaves(pipeline.spec.input) if isinstance(leaf, CronInput))
     upcoming = []
-    for leaf, last_ns in lasts.items():
-        following = parse_schedule(leaf.spec)
-        due_ns, now_ns = following(last_ns), time.time_ns()
-        if due_ns is not None and due_ns <= now_ns:
-            after = following(due_ns)
-            tick_ns = now_ns if after is not None and after <= now_ns else due_ns
-            with pfs.transaction() as txn:
-                write_tick(txn, leaf, tick_ns)
-            due_ns = following(tick_ns)
-        if due_ns is not None:
-            upcoming.append(due_ns)
-    return min(upcoming, default=None)
+    for leaf in inputs:
+        try:
+            upcoming.append(_write_due_tick(pfs, leaf))
+        except Exception as exc:  # somebody holds its commit open, say: the others tick all the same
+            trace = not isinstance(exc, MinipachdError)
+            log.warning("cron input %s of repo %s cannot tick, next try in a minute: %s", leaf.name, leaf_repo(leaf), exc, exc_info=trace)
+            upcoming.append(time.time_ns() + _RETRY_NS)
+    return min((due_ns for due_ns in upcoming if due_ns is not None), default=None)
+
+
+def _write_due_tick(pfs: Pfs, leaf: CronInput) -> int | None:
+    """:return: When the input's next tick is due; None for never."""
+    following, now_ns = parse_schedule(leaf.spec), time.time_ns()
+    latest_ns = following(now_ns)
+    if latest_ns is None:
+        return None
+    with pfs.snapshot() as view:
+        due_ns = following(_last_tick(view, leaf, latest_ns))
+    if due_ns is not None and due_ns <= now_ns:
+        after_ns = following(due_ns)
+        tick_ns = now_ns if after_ns is not None and after_ns <= now_ns else due_ns
+        with pfs.transaction() as txn:
+            write_tick(txn, leaf, tick_ns)
+        due_ns = following(tick_ns)
+    return due_ns
 
 
 def write_tick(txn: Txn, leaf: CronInput, tick_ns: int) -> None:
@@ -50,8 +64,11 @@ def write_tick(txn: Txn, leaf: CronInput, tick_ns: int) -> None:
     txn.finish_commit(commit.key)
 
 
-def _last_tick(view: View, leaf: CronInput) -> int:
-    """When the input ticked last; its start before that."""
+def _last_tick(view: View, leaf: CronInput, latest_ns: int) -> int:
+    """When the input ticked last; its start before that.
+
+    :param latest_ns: Later ticks are of a clock that was ahead, and do not count: they would keep off all that come first.
+    """
     files = view.files(view.commit(view.branch(BranchKey(leaf_repo(leaf), "master")).head))
-    ticks = [moment for info in files.list("/") if (moment := tick_time(info.path)) is not None]
+    ticks = [moment for info in files.list("/") if (moment := tick_time(info.path)) is not None and moment <= latest_ns]
     return max([leaf.start_ns, *ticks])

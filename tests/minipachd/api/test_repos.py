@@ -155,6 +155,7 @@ def test_a_trigger_moves_its_branch_when_enough_commits_were_made(shared_engine)
         (pfs_pb2.Trigger(commits=1), "triggers must specify a branch"),
         (pfs_pb2.Trigger(branch="master", size="much"), "invalid trigger size"),
         (pfs_pb2.Trigger(branch="master", cron_spec="often"), "invalid trigger cron spec"),
+        (pfs_pb2.Trigger(branch="master", rate_limit_spec="0 0 30 2 *"), "invalid trigger rate limit spec"),
         (pfs_pb2.Trigger(branch="master", commits=-1), "negative number of commits"),
         (pfs_pb2.Trigger(branch="looping", commits=1), "triggers cannot form a loop"),
     ],
