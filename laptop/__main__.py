@@ -22,6 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line per request otherwise
     signal.signal(signal.SIGTERM, _interrupt)  # the same way out as Ctrl-C: stop what was started
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # which nohup sets
+        signal.signal(signal.SIGHUP, _interrupt)  # the terminal is closed
     layout = Layout.default()
     try:
         match options.command:

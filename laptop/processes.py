@@ -15,14 +15,15 @@ import psutil
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 30.0
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True)
 class Process:
     """One started component.
 
-    :ivar created: Start time in seconds since the Unix epoch, as the system tells it: with ``pid`` it names the process even after the
-        number was given to another one.
+    :ivar created: Start time in seconds since the machine booted, since the clock may be set meanwhile: with ``pid`` it names the process
+        even after the number was given to another one.
     """
 
     name: str
@@ -37,9 +38,21 @@ class Process:
     def _find(self) -> psutil.Process | None:
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(self.pid)
-            if abs(process.create_time() - self.created) < 1 and process.status() != psutil.STATUS_ZOMBIE:
+            if abs(_created(process) - self.created) < 1 and process.status() != psutil.STATUS_ZOMBIE:
                 return process
         return None
+
+    def session(self) -> list[psutil.Process]:
+        """What runs of the component and of all that it started, also after it ended itself: a task has a process group of its own."""
+        found = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if abs(_created(psutil.Process(self.pid)) - self.created) >= 1:
+                return []  # the number is another's, which it cannot be while our session has anybody
+        for pid in psutil.pids():
+            with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError, PermissionError):
+                if os.getsid(pid) == self.pid and (process := psutil.Process(pid)).status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
 
     def signal(self, number: signal.Signals) -> None:
         if (process := self._find()) is not None:
@@ -75,7 +88,16 @@ def start(
             text=True,
         )
     _children[child.pid] = child
-    return Process(name, child.pid, psutil.Process(child.pid).create_time(), log_file), child.stdout
+    return Process(name, child.pid, _created(psutil.Process(child.pid)), log_file), child.stdout
+
+
+def boot_id() -> str:
+    """Names the time since the machine booted; empty where the system does not tell."""
+    return _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
+
+
+def _created(process: psutil.Process) -> float:
+    return process.create_time() - psutil.boot_time()  # psutil has added the one to what the kernel says
 
 
 _children: dict[int, subprocess.Popen[str]] = {}  # held until they are reaped, so that none is left a zombie
@@ -88,24 +110,35 @@ def _reap() -> None:
 
 
 def stop(processes: Iterable[Process], *, timeout: float = STOP_SECONDS) -> list[Process]:
-    """SIGTERM to each component alone, then SIGKILL to the whole session of what is still there after ``timeout`` seconds.
+    """SIGTERM to each component alone, then SIGKILL to what is still there of its session when it has ended, or after ``timeout`` seconds.
 
     Airflow's scheduler can hang for a long time when its workers get the signal too: hence only the component first.
 
+    :param processes: Also those that ended before: what they started may still run.
     :return: Those that had to be killed.
     """
+    processes = list(processes)
     running = [process for process in processes if process.alive]
     for process in running:
         process.signal(signal.SIGTERM)
     found = [found for process in running if (found := process._find()) is not None]  # noqa: SLF001 - our own class
     psutil.wait_procs(found, timeout=timeout)
     stubborn = [process for process in running if process.alive]
-    for process in running:
+    for process in processes:
         if process in stubborn:
             log.warning("%s (pid %d) did not stop within %.0f s and is killed", process.name, process.pid, timeout)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)  # also what an ended component left behind in its session
+        _kill_session(process)
         if (child := _children.get(process.pid)) is not None:
             child.wait(timeout=timeout)
     _reap()
     return stubborn
+
+
+def _kill_session(process: Process) -> None:
+    for _ in range(5):  # something may be forked meanwhile
+        if not (left := process.session()):
+            return
+        for one in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        psutil.wait_procs(left, timeout=1)

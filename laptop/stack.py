@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ from typing import IO, Any
 from laptop.airflow import COMPONENTS, Airflow, AirflowSettings, environment
 from laptop.errors import StartError
 from laptop.layout import Layout, free_port
-from laptop.processes import Process, start, stop
+from laptop.processes import Process, boot_id, start, stop
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class Stack:
         command = [sys.executable, "-m", "minipachd", "--data", str(self.layout.pachd_data), "--listen", f"127.0.0.1:{port}"]
         process, output = start("minipachd", command, env=os.environ, log_file=self.layout.logs / "minipachd.log", stdout=subprocess.PIPE)
         self.processes["minipachd"] = process
+        self.save()
         ready, _, address = _first_line(output, PACHD_START_SECONDS).partition(" ")
         if ready != "ready":
             self._give_up("minipachd did not start", process)
@@ -106,19 +108,21 @@ class Stack:
                 time.sleep(0.25)
 
     def stop(self) -> None:
-        """Stop every process, Airflow before minipachd. Data stays."""
+        """Stop every process, Airflow before minipachd. Data stays. It cannot be interrupted, and takes a minute at most."""
         pachd = self.processes.get("minipachd")
-        stop([process for name, process in self.processes.items() if name != "minipachd"])
-        if pachd is not None:
-            stop([pachd])
-        self.processes.clear()
-        self.layout.state.unlink(missing_ok=True)
+        with _uninterrupted():
+            stop([process for name, process in self.processes.items() if name != "minipachd"])
+            if pachd is not None:
+                stop([pachd])
+            self.processes.clear()
+            self.layout.state.unlink(missing_ok=True)
 
     def save(self) -> None:
         """Remember the processes on disk, so that another command can stop them, also after this one was killed."""
         state = {
             "pachd_address": self.pachd_address,
             "airflow": asdict(self.airflow),
+            "boot": boot_id(),
             "processes": [{"name": p.name, "pid": p.pid, "created": p.created, "log": str(p.log)} for p in self.processes.values()],
         }
         _write_private(self.layout.state, state)
@@ -130,7 +134,8 @@ class Stack:
             state: dict[str, Any] = json.loads(layout.state.read_text())
         except FileNotFoundError:
             return None
-        processes = {p["name"]: Process(p["name"], p["pid"], p["created"], Path(p["log"])) for p in state["processes"]}
+        known = state["processes"] if state.get("boot") == boot_id() else []  # none outlives the machine's restart
+        processes = {p["name"]: Process(p["name"], p["pid"], p["created"], Path(p["log"])) for p in known}
         return cls(layout, AirflowSettings(**state["airflow"]), state["pachd_address"], processes)
 
     def _give_up(self, what: str, process: Process) -> None:
@@ -172,6 +177,20 @@ def start_stack(stack: Stack, *, extra: Mapping[str, str]) -> None:
         log.info("starting %s", name)
         begin()
         log.info("%s is up after %.1f s", name, time.monotonic() - started)
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C, pressed again by somebody who cannot wait, and the other signals to end do nothing meanwhile."""
+    if threading.current_thread() is not threading.main_thread():  # only that one gets signals, and may say what they do
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _first_line(stream: IO[str] | None, timeout: float) -> str:

@@ -1,5 +1,7 @@
 import http.server
 import json
+import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -73,6 +75,62 @@ def test_what_an_earlier_command_started_can_be_stopped_by_another(tmp_path: Pat
     assert not process.alive
     assert Stack.load(layout) is None
     assert layout.state.exists() is False
+
+
+def test_processes_of_before_a_restart_of_the_machine_are_not_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their numbers, and those of their sessions, are other processes' by now."""
+    layout = Layout(tmp_path)
+    stack = Stack(layout, AirflowSettings(port=1, password="p", jwt_secret="j", secret_key="s"))
+    process, _ = start("minipachd", [sys.executable, "-c", "import signal; signal.pause()"], env={}, log_file=tmp_path / "m.log")
+    stack.processes["minipachd"] = process
+    stack.save()
+
+    with monkeypatch.context() as patch:
+        patch.setattr("laptop.stack.boot_id", lambda: "another")
+        loaded = Stack.load(layout)
+        assert loaded is not None
+        loaded.stop()
+
+    assert process.alive
+    stack.stop()
+
+
+HURRIES_ITS_PARENT = (
+    "import os, signal; signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getppid(), signal.SIGINT)); print('on', flush=True);"
+    " signal.pause()"
+)
+
+
+def test_a_second_interrupt_leaves_nothing_running(tmp_path: Path) -> None:
+    stack = Stack(Layout(tmp_path), AirflowSettings(port=1, password="p", jwt_secret="j", secret_key="s"))
+    for name, code in (("scheduler", HURRIES_ITS_PARENT), ("minipachd", "import signal; print('on', flush=True); signal.pause()")):
+        command = [sys.executable, "-c", code]
+        stack.processes[name], output = start(name, command, env={}, log_file=tmp_path / f"{name}.log", stdout=subprocess.PIPE)
+        assert output is not None
+        with output:
+            output.readline()
+    processes = list(stack.processes.values())
+    stack.save()
+
+    try:
+        stack.stop()
+    except KeyboardInterrupt:
+        pytest.fail("stopping was interrupted")
+
+    assert [process.alive for process in processes] == [False, False]
+    assert Stack.load(stack.layout) is None
+
+
+def test_a_terminal_that_is_closed_stops_what_was_started() -> None:
+    waits = "import sys, signal, laptop.commands as c, laptop.__main__ as m; c.down = lambda _: (print('on', flush=True), signal.pause())"
+    command = [sys.executable, "-c", f"{waits}; sys.exit(m.main(['down']))"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        _, errors = process.communicate(timeout=30)
+
+    assert (process.returncode, errors) == (130, "\ninterrupted; everything that was started is stopped\n")
 
 
 def test_the_state_with_its_password_is_for_its_owner_only(tmp_path: Path) -> None:
