@@ -1,5 +1,6 @@
 import http.server
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from laptop.__main__ import _parser
 from laptop.airflow import COMPONENTS, AirflowSettings
 from laptop.errors import StartError
-from laptop.layout import Layout
+from laptop.layout import REPOSITORY, Layout
 from laptop.processes import start
 from laptop.stack import Stack
 
@@ -131,6 +133,18 @@ def test_a_terminal_that_is_closed_stops_what_was_started() -> None:
         _, errors = process.communicate(timeout=30)
 
     assert (process.returncode, errors) == (130, "\ninterrupted; everything that was started is stopped\n")
+
+
+@pytest.mark.parametrize("target", ["demo", "up"])
+def test_make_gives_the_command_only_what_it_takes(target: str) -> None:
+    """KEEP and PARTS are of ``make bench``; they may stand in the environment of who runs it for hours."""
+    variables = ["KEEP=file", "PARTS=load", "MODEL=m.pb", "IMAGES=folder"]
+    printed = subprocess.run(["make", "-n", target, *variables], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    _, _, arguments = printed.splitlines()[-1].partition(" -m laptop ")
+
+    options = _parser().parse_args(shlex.split(arguments))
+
+    assert (options.command, str(options.model), str(options.images)) == (target, "m.pb", "folder")
 
 
 def test_the_state_with_its_password_is_for_its_owner_only(tmp_path: Path) -> None:
