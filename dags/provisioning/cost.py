@@ -88,7 +88,7 @@ def estimate(stack: Stack, *, node_price: float | None = None) -> Estimate:
     return Estimate(tuple(lines))
 
 
-def ran_for(created: str, *, now: datetime, per_hour: float) -> str:
+def ran_for(created: str, *, now: datetime, estimated: Estimate) -> str:
     """How long a cluster ran and what that cost.
 
     :param created: When it was created, as Google says it (RFC 3339); "" when it does not say.
@@ -96,7 +96,9 @@ def ran_for(created: str, *, now: datetime, per_hour: float) -> str:
     if not created:
         return "Google does not say when the cluster was created"
     hours = (now - datetime.fromisoformat(created).astimezone(UTC)).total_seconds() / 3600
-    return f"ran for {hours:.1f} hours, about {hours * per_hour:.2f} $"
+    unknown = " and ".join(what for what, price in estimated.lines if price is None)
+    missing = f" and the price of {unknown}, which is not known here" if unknown else ""
+    return f"ran for {hours:.1f} hours, about {hours * estimated.per_hour:.2f} ${missing}"
 
 
 def _disk_hour(gb: int) -> float:

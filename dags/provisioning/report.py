@@ -71,7 +71,7 @@ def summary(clients: Clients) -> str:
     lines.append(f"Namespace: {stack.namespace}, Pachyderm chart {stack.release.version}")
     lines.append(way_in(stack, clients.kube))
     lines.append(
-        "Threats and jobs: the Tuskwatch page in this Airflow. Is all well: trigger check_stack. Remove everything: trigger teardown_stack."
+        "Threats and jobs: Browse > Pachyderm in this Airflow. Is all well: trigger check_stack. Remove everything: trigger teardown_stack."
     )
     return "\n".join(lines)
 

@@ -128,5 +128,5 @@ def _age(stack: Stack) -> str:
     found = describe(Clients(stack).clusters, stack, stack.cluster)
     if found is None:
         return f"Cluster {stack.cluster.name} is not there"
-    ran = cost.ran_for(found.create_time, now=datetime.now(UTC), per_hour=cost.estimate(stack).per_hour)
+    ran = cost.ran_for(found.create_time, now=datetime.now(UTC), estimated=cost.estimate(stack))
     return f"Cluster {stack.cluster.name} {ran}"

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from dags.provisioning.cost import HOURS_PER_MONTH, estimate, ran_for
+from dags.provisioning.cost import HOURS_PER_MONTH, Estimate, estimate, ran_for
 from tests.provisioning.conftest import existing_stack, stack
 
 
@@ -39,5 +39,9 @@ def test_a_load_balancer_costs_and_an_existing_cluster_does_not() -> None:
 
 def test_how_long_it_ran_and_what_that_cost() -> None:
     now = datetime(2026, 11, 23, 18, 0, tzinfo=UTC)
-    assert ran_for("2026-11-23T06:00:00+00:00", now=now, per_hour=0.5) == "ran for 12.0 hours, about 6.00 $"
-    assert "does not say" in ran_for("", now=now, per_hour=0.5)
+    known = Estimate((("two nodes", 0.4), ("the fee", 0.1)))
+    assert ran_for("2026-11-23T06:00:00+00:00", now=now, estimated=known) == "ran for 12.0 hours, about 6.00 $"
+    assert "does not say" in ran_for("", now=now, estimated=known)
+    partly = Estimate((("2 x z9-huge", None), ("the fee", 0.1)))
+    said = ran_for("2026-11-23T06:00:00+00:00", now=now, estimated=partly)
+    assert said == "ran for 12.0 hours, about 1.20 $ and the price of 2 x z9-huge, which is not known here"
