@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
@@ -38,6 +39,7 @@ from airflow_pachyderm.sensors.commit import PachydermCommitSensor, PachydermFil
 from airflow_pachyderm.sensors.job import PachydermJobSensor
 from airflow_pachyderm.sensors.pipeline import PachydermPipelineStateSensor
 from airflow_pachyderm.triggers.commit_set import CommitSetTrigger
+from tests.airflow_pachyderm.scripted_pachd import ScriptedPachd, pps_pb2
 from tests.airflow_pachyderm.tasks import Task, TaskInstance, again, fire
 from tests.support import Engine
 
@@ -660,6 +662,19 @@ def test_the_pipeline_sensor(hook: PachydermHook, repo: str) -> None:
     assert Task(PachydermPipelineStateSensor(task_id="s", pipeline=name, states=["paused"])).run() == {"state": "paused"}
     with pytest.raises(PachydermNotFoundError):
         Task(PachydermPipelineStateSensor(task_id="s", pipeline="nowhere")).run()
+
+
+@DONE
+def test_a_server_that_is_away_for_a_moment_ends_no_wait(monkeypatch: pytest.MonkeyPatch, deferrable: bool) -> None:
+    with ScriptedPachd() as pachd:
+        there = {"conn_type": "pachyderm", "host": "127.0.0.1", "port": pachd.port}
+        monkeypatch.setenv("AIRFLOW_CONN_PACHYDERM_DEFAULT", json.dumps(there))
+        running = pps_pb2.PipelineInfo(state=pps_pb2.PipelineState.Value("PIPELINE_RUNNING"))
+        pachd.script("InspectPipeline", (grpc.StatusCode.UNAVAILABLE, "restarts"), running)
+
+        found = Task(PachydermPipelineStateSensor(task_id="s", pipeline="edges", deferrable=deferrable, poke_interval=0.1)).run()
+
+    assert getattr(found, "xcom_value", found) == {"state": "running"}
 
 
 # The hook

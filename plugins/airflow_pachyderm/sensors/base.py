@@ -21,6 +21,8 @@ from airflow_pachyderm.waiting import QUIET_SECONDS, TRIGGER_GRACE
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_pachyderm.client.channel import Server
+
 DEFAULT_SENSOR_INTERVAL = 10.0
 
 
@@ -104,19 +106,16 @@ class PachydermSensor(BaseSensorOperator):
                 return PachydermError(str(event.get("message") or f"The wait for {self.condition()} ended without a result: {event}"))
 
     def _look(self, condition: Condition) -> dict[str, Any] | None:
-        """One look in this process, through the code that the trigger runs."""
-        import grpc
-
+        """One look in this process, through the code that the trigger runs; transient errors are retried as in any call."""
         from airflow_pachyderm.client.channel import shared_stubs
-        from airflow_pachyderm.client.errors import translate
+        from airflow_pachyderm.client.errors import remote
 
-        connection = self.hook.connection
+        @remote("look for {condition}")
+        def look(server: "Server", condition: Condition) -> dict[str, Any] | None:
+            async def once() -> dict[str, Any] | None:
+                async with shared_stubs(server.connection) as stubs:
+                    return await condition.look(stubs, server.connection)
 
-        async def look() -> dict[str, Any] | None:
-            async with shared_stubs(connection) as stubs:
-                return await condition.look(stubs, connection)
+            return asyncio.run(once())
 
-        try:
-            return asyncio.run(look())
-        except grpc.RpcError as exc:
-            raise translate(exc, action=f"look for {condition}", connection=connection) from exc
+        return look(self.hook.server, condition)
