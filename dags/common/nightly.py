@@ -15,13 +15,14 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from airflow_pachyderm.exceptions import PachydermInvalidError
-from airflow_pachyderm.files import SourceFile, list_folder, open_filesystem, read_manifest, write_manifest
+from airflow_pachyderm.files import SourceFile, is_folder, list_folder, open_filesystem, read_manifest, write_manifest
 from dags import settings
 from dags.common.batching import Limits, cut, fitting
 from dags.common.push_run import batch_limits, unique
 
 log = logging.getLogger(__name__)
 
+_BEGUN: Final = "begun"  # a file in every ledger
 _TIMESTAMP: Final = re.compile(r"_([0-9]{10,11})\.[^.]+")
 
 
@@ -68,8 +69,7 @@ def landed(landing: str, days: Collection[date], *, zone: ZoneInfo) -> dict[date
     found: dict[date, list[SourceFile]] = {day: [] for day in days}
     for day in days:
         folder = f"{landing.rstrip('/')}/{day:%Y/%m/%d}"
-        filesystem, path = open_filesystem(folder)
-        if filesystem.isdir(path):
+        if is_folder(folder):
             found[day] += list_folder(folder, "**")
     for file in list_folder(landing, "*"):
         day_or_none = _day_in_name(file.path, zone)
@@ -94,7 +94,7 @@ def plan_night(config: settings.Settings, day: date, *, batch_files: int, late_d
             "No landing area is named: set the Airflow Variable tuskwatch_landing, or TUSKWATCH_LANDING, to the folder or URL of the images"
         )
     earlier = [day - timedelta(days=back) for back in range(1, late_days + 1)]
-    earlier = [other for other in earlier if _ledger_exists(ledger(config, other))]
+    earlier = [other for other in earlier if is_folder(ledger(config, other))]
     files = landed(config.landing, [day, *earlier], zone=zone)
     limits = batch_limits(ledger(config, day), batch_files)
     _add(ledger(config, day), files[day], prefix="", limits=limits)
@@ -115,13 +115,8 @@ def ledger(config: settings.Settings, day: date) -> str:
     return f"{config.staging.rstrip('/')}/nightly/{day}"
 
 
-def _ledger_exists(folder: str) -> bool:
-    filesystem, path = open_filesystem(folder)
-    return bool(filesystem.isdir(path))
-
-
 def _manifests(folder: str) -> list[str]:
-    return [file.url for file in list_folder(folder, "*.jsonl")] if _ledger_exists(folder) else []
+    return [file.url for file in list_folder(folder, "*.jsonl")] if is_folder(folder) else []
 
 
 def _is_late(url: str) -> bool:
@@ -145,8 +140,8 @@ def _add(folder: str, files: Sequence[SourceFile], *, prefix: str, limits: Limit
         known.update(file.path for file in kept)
     names = (PurePosixPath(url).stem for url in urls)
     numbers = [int(name.removeprefix(prefix)) for name in names if re.fullmatch(rf"{re.escape(prefix)}\d+", name)]
-    filesystem, path = open_filesystem(folder)
-    filesystem.makedirs(path, exist_ok=True)  # also an empty night leaves its ledger, so that late files are seen as such
+    # Also an empty night leaves its ledger, so that late files are seen as such; an object store has no folder without a file.
+    write_manifest(f"{folder}/{_BEGUN}", [])
     added = [file for file in files if file.path not in known]
     limits = fitting(lambda: added, replace(limits, batches=max(1, limits.batches - others - len(numbers))))
     for number, batch in enumerate(cut(added, limits), start=max(numbers, default=-1) + 1):

@@ -117,8 +117,9 @@ def list_folder(folder: str, pattern: str = "*") -> Iterator[SourceFile]:
     parts = [part for part in pattern.split("/") if part]
     if not parts:
         raise PachydermInvalidError(f"{pattern!r} is no glob; give for example *.jpg, or **/*.jpg to look into subfolders")
+    there = is_folder(folder)
     try:
-        if filesystem.isdir(root):
+        if there:
             for names, size in _walk(filesystem, root.rstrip("/"), (), parts):
                 relative = "/".join(names)
                 yield SourceFile(repo_path(relative), f"{base}/{relative}", size)
@@ -127,6 +128,20 @@ def list_folder(folder: str, pattern: str = "*") -> Iterator[SourceFile]:
     except Exception as exc:
         raise PachydermSourceError(f"Cannot list {folder}: {exc}; check the path and who may read it", url=folder) from exc
     raise PachydermSourceError(f"Folder {folder} {why} where this task runs; give a folder that it can read", url=folder)
+
+
+def is_folder(url: str) -> bool:
+    """Whether there is a folder.
+
+    :raises PachydermSourceError: Nobody can tell: it must not be looked at, or nothing answers. fsspec's ``isdir`` says no to that too.
+    """
+    filesystem, path = open_filesystem(url)
+    try:
+        return bool(filesystem.isdir(path)) or filesystem.info(path)["type"] == "directory"
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except Exception as exc:
+        raise PachydermSourceError(f"Cannot list {url}: {exc}; check the path and who may read it", url=url) from exc
 
 
 def _walk(filesystem: Any, root: str, below: tuple[str, ...], parts: Sequence[str]) -> Iterator[tuple[tuple[str, ...], int | None]]:

@@ -106,6 +106,13 @@ def test_an_unreadable_folder_is_named(tmp_path: Path) -> None:
         tmp_path.chmod(0o700)
 
 
+def test_a_folder_that_cannot_be_looked_at_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+
+    with pytest.raises(PachydermSourceError, match=r"Cannot list .*/loop/images: .*Too many levels of symbolic links"):
+        list(list_folder(str(tmp_path / "loop" / "images")))
+
+
 def test_an_unknown_scheme_is_named() -> None:
     with pytest.raises(PachydermSourceError, match="Cannot open ftps9://host/x"):
         list(list_folder("ftps9://host/x"))

@@ -1,11 +1,14 @@
 """Which images a night takes: its own once, and late ones with the next night."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_pachyderm.exceptions import PachydermInvalidError, PachydermSourceError
 from airflow_pachyderm.files import read_manifest
@@ -75,6 +78,15 @@ def test_both_layouts_of_the_landing_area(config: Settings) -> None:
     found = landed(config.landing, [DAY], zone=ZONE)
 
     assert [file.path for file in found[DAY]] == ["/a_1511891098.jpg", "/b.jpg", f"/c_{in_day}.jpg"]
+
+
+def test_a_day_that_cannot_be_looked_at_is_no_night_without_images(config: Settings) -> None:
+    """As a folder that its camera lets nobody enter, or a share that does not answer."""
+    Path(config.landing, "2026").mkdir()
+    Path(config.landing, "2026/11").symlink_to("11")
+
+    with pytest.raises(PachydermSourceError, match=r"Cannot list .*/2026/11/22: .*Too many levels of symbolic links"):
+        plan(config)
 
 
 def test_a_night_is_planned_once(config: Settings) -> None:
@@ -163,6 +175,23 @@ def test_a_day_that_no_run_had_is_not_late(config: Settings) -> None:
 def test_what_lands_after_an_empty_night_is_late(config: Settings) -> None:
     assert batches(plan(config)) == []
     land(config, DAY, "late.jpg")
+
+    assert plan(config, NEXT).late == {"2026-11-22": 1}
+
+
+class Bucket(MemoryFileSystem):
+    """As an object store, which has no empty folders."""
+
+    protocol = "bucket"
+
+    def makedirs(self, path: str, exist_ok: bool = False) -> None: ...
+
+
+def test_what_lands_after_an_empty_night_is_late_also_where_the_staging_area_is_a_bucket(config: Settings) -> None:
+    fsspec.register_implementation("bucket", Bucket, clobber=True)
+    config = replace(config, staging="bucket://staging")
+    plan(config)
+    land(config, DAY, "1.jpg")
 
     assert plan(config, NEXT).late == {"2026-11-22": 1}
 
