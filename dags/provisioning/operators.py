@@ -10,11 +10,12 @@ from airflow.sdk.definitions.context import Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from dags.provisioning.errors import ProvisionError, TransientError
-from dags.provisioning.outcome import Pending
+from dags.provisioning.outcome import Outcome, Pending
 from dags.provisioning.stack import run_label
 from dags.provisioning.trigger import StepTrigger
 
 TRIGGER_GRACE: Final = timedelta(minutes=2)  # the trigger's own deadline comes first: its event says what was waited for
+OUTAGE_TIMEOUT: Final = timedelta(minutes=10)  # where the first look already finds nobody: it may be a wrong address too
 DEFAULT_TIMEOUT: Final = timedelta(minutes=30)
 DEFAULT_POLL_INTERVAL: Final = 10.0
 
@@ -30,7 +31,7 @@ class StepOperator(BaseOperator):
     :param undo: A step to call when a user kills this task while it waits.
     :return: ``found``, ``created``, ``updated``, ``removed``, ``absent`` or ``kept``.
     :raises AirflowFailException: Repeating it cannot help. The message says what to change.
-    :raises AirflowException: It may succeed at the next try.
+    :raises AirflowException: It is not done after ``wait_timeout``, or nobody answers for ten minutes.
     :raises AirflowSkipException: There is no stack, since its plan failed: nothing was begun that could be undone.
     """
 
@@ -62,11 +63,11 @@ class StepOperator(BaseOperator):
 
         if self.stack is None:
             raise AirflowSkipException("There is no stack: its plan failed before anything was begun")
-        run = run_label(str(context["run_id"]))
+        run, timeout = run_label(str(context["run_id"])), self.wait_timeout
         try:
-            outcome = call(self.step, self.stack, run=run, progress={}, options=self.options)
-        except TransientError as exc:
-            raise AirflowException(str(exc)) from exc
+            outcome: Outcome = call(self.step, self.stack, run=run, progress={}, options=self.options)
+        except TransientError as exc:  # sat out in the triggerer, as one that comes later: a few retries may be over before it is
+            outcome, timeout = Pending(message=str(exc)), min(OUTAGE_TIMEOUT, self.wait_timeout)
         except ProvisionError as exc:
             raise AirflowFailException(str(exc)) from exc
         if isinstance(outcome, Pending):
@@ -78,12 +79,12 @@ class StepOperator(BaseOperator):
                     run=run,
                     progress=outcome.progress,
                     options=self.options,
-                    deadline=time.time() + self.wait_timeout.total_seconds(),  # wall clock: it travels to another process
+                    deadline=time.time() + timeout.total_seconds(),  # wall clock: it travels to another process
                     poll_interval=self.poll_interval,
                     undo=self.undo,
                 ),
                 method_name=self.execute_complete.__name__,
-                timeout=self.wait_timeout + TRIGGER_GRACE,
+                timeout=timeout + TRIGGER_GRACE,
             )
         return self._settle({"end": "done", "change": outcome.change.value, "message": outcome.message})
 
@@ -98,6 +99,6 @@ class StepOperator(BaseOperator):
                 self.log.info("%s", event["message"])
                 return event["change"]
             case "timeout":
-                raise AirflowException(f"Not done after {self.wait_timeout}: {event['message']}. Clear this task to go on waiting")
+                raise AirflowException(f"Not done in time: {event['message']}. Clear this task to go on waiting")
             case _:  # an end that we do not know is never success
                 raise AirflowFailException(event["message"])

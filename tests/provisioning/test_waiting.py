@@ -6,9 +6,12 @@ from typing import Any
 
 import grpc
 import pytest
+from airflow.sdk.exceptions import TaskDeferred
 
+from dags.provisioning.operators import StepOperator
 from dags.provisioning.stack import run_label
 from dags.provisioning.trigger import StepTrigger
+from tests.airflow_pachyderm.tasks import Task
 from tests.provisioning.conftest import RUN, Cloud, existing_stack, finish, once, stack
 
 
@@ -49,6 +52,17 @@ def test_an_outage_does_not_end_the_wait(cloud: Cloud) -> None:
     started = once("cluster", stack())
     cloud.gke.faults["GetCluster"] = [grpc.StatusCode.ABORTED, grpc.StatusCode.ABORTED]
     assert fire(trigger("cluster", stack(), progress=started.progress))["end"] == "done"
+
+
+def test_an_outage_at_the_first_look_does_not_end_the_wait_before_it_began(cloud: Cloud) -> None:
+    """A control plane that is just being resized is away for minutes: a retry or two would be over, and the stack undone."""
+    cloud.gke.faults["GetCluster"] = [grpc.StatusCode.ABORTED] * 3
+    task = Task(StepOperator(task_id="cluster", step="cluster", stack=stack().to_dict(), poll_interval=0.01))
+
+    with pytest.raises(TaskDeferred) as deferred:
+        task.call("execute", {"run_id": RUN})
+
+    assert task.call(deferred.value.method_name, {"run_id": RUN}, fire(deferred.value.trigger)) == "created"
 
 
 def test_the_deadline_ends_the_wait_and_says_what_was_waited_for(cloud: Cloud) -> None:
