@@ -125,12 +125,15 @@ class Controller:
             if pipeline is None:
                 self._stopping = True
                 return False
+            if pipeline.state is PipelineState.STARTING:
+                self._settle_state(pipeline)
+                return True
             waiting = records.active_jobs(view.db, self.key, limit=1)
             job = waiting[0] if waiting else None
             if job is None:
                 if self.pool is not None and (self.pool.pipeline.version != pipeline.version or pipeline.stopped):
                     self._close_pool()
-                return self._settle_state(pipeline)
+                return False
             if job.version != pipeline.version:
                 pipeline = records.get_pipeline(view.db, self.key, version=job.version)
             output = view.commit(jobs.output_commit(job.key))
@@ -145,8 +148,6 @@ class Controller:
             return True
 
     def _advance(self, job: Job, pipeline: Pipeline, output: Commit, inputs: Inputs) -> bool:
-        if self._settle_state(pipeline):
-            return True
         if pipeline.state is PipelineState.FAILURE:
             self._end(job, JobState.FAILURE, pipeline.reason)
             return True
@@ -256,6 +257,7 @@ class Controller:
         except BaseException:
             run.cancel()
             run.wait(None)
+            run.discard()
             raise
         finally:
             self.run = None
@@ -329,19 +331,17 @@ class Controller:
         self._services.logs.master(self.key, f"job {state.name}: {reason}", job=job.key.id)
         log.info("job %s %s: %s", job.key, state.name, reason)
 
-    def _settle_state(self, pipeline: Pipeline) -> bool:
+    def _settle_state(self, pipeline: Pipeline) -> None:
         """Leave STARTING, now that somebody looks after the pipeline."""
-        if pipeline.state is not PipelineState.STARTING:
-            return False
         state, reason = PipelineState.RUNNING, ""
         if not pipeline.spec.transform.cmd:
             state, reason = PipelineState.FAILURE, "there is nothing to run: transform.cmd is empty; update the pipeline with a command"
         self._services.logs.master(self.key, f"pipeline version {pipeline.version} is {state.name}" + (f": {reason}" if reason else ""))
         self._explain_skips(pipeline)
         with self._pfs.transaction() as txn:
-            if records.find_pipeline(txn.db, self.key) is not None:
+            now = records.find_pipeline(txn.db, self.key)
+            if now is not None and (now.version, now.state) == (pipeline.version, pipeline.state):  # neither updated nor stopped meanwhile
                 records.set_pipeline_state(txn.db, self.key, state, reason=reason)
-        return True
 
     def _explain_skips(self, pipeline: Pipeline) -> None:
         """Users are surprised that new code leaves old datums alone: say so."""

@@ -91,6 +91,8 @@ class WorkerPool:
                     worker.warm_up()
                 except (MinipachdError, OSError) as exc:  # the first datum meets the same trouble, and has a place to say so
                     log.info("worker %s: cannot start its program ahead of its first datum: %s", worker.name, exc)
+                except Exception:  # without its thread the worker would never take that datum
+                    log.exception("worker %s: cannot start its program ahead of its first datum", worker.name)
             while True:
                 with self._condition:
                     while self._generation == seen and not self._closing:

@@ -165,6 +165,12 @@ class JobRun:
             batch, self._batch = self._batch, Batch()
             return batch
 
+    def discard(self) -> None:
+        """Drop what has been settled and will not be written down."""
+        upload = self.swap().upload
+        if upload is not None:
+            upload.__exit__(None, None, None)
+
     def _claim(self, datum: DatumId, entries: list[FileEntry]) -> None:
         for entry in entries:
             owner = self._owners.get(entry.path)
