@@ -41,6 +41,8 @@ from airflow_pachyderm.sensors.pipeline import PachydermPipelineStateSensor
 from airflow_pachyderm.triggers.commit_set import CommitSetTrigger
 from tests.airflow_pachyderm.scripted_pachd import ScriptedPachd, pps_pb2
 from tests.airflow_pachyderm.tasks import Task, TaskInstance, again, fire
+from tests.airflow_pachyderm.test_push import InThread, logged
+from tests.e2e.site import ImageSite
 from tests.support import Engine
 
 DONE = pytest.mark.parametrize("deferrable", [True, False], ids=["deferred", "polling"])
@@ -143,6 +145,27 @@ def test_two_runs_with_one_batch_key_are_one_push(hook: PachydermHook, repo: str
     second.ti.run_id = "manual__later"
 
     assert first.run()["commit"] == second.run()["commit"]
+
+
+def test_a_run_waits_for_the_same_push_of_another_run(hook: PachydermHook, repo: str, files: list[str], tmp_path: Path) -> None:
+    """A night that somebody starts by hand while the scheduler's run is pushing it. Each would drop the other's open commit."""
+    with ImageSite(tmp_path) as site:
+        urls = [f"{site.url}/{Path(file).name}" for file in files]
+        scheduled, by_hand = (Task(PachydermPushOperator(task_id="push", repo=repo, files=urls, batch_key="2026-11-22")) for _ in range(2))
+        by_hand.ti.run_id = "manual__later"
+        by_hand.ti.others = [scheduled.ti]
+        site.stall_on("b.txt")
+        first = InThread(scheduled.run)
+        assert site.stalled.wait(60)
+        with logged("airflow_pachyderm.client.push", "Waiting for commit") as waiting:
+            second = InThread(by_hand.run)
+            assert waiting.wait(10)
+        site.resume()
+
+        results = first.result(), second.result()
+
+    assert [result["reused"] for result in results] == [False, True]
+    assert {result["commit"] for result in results} == {commit.commit_set for commit in hook.pfs.list_commits(repo)}
 
 
 @pytest.mark.parametrize(

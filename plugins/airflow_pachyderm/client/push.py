@@ -2,7 +2,8 @@
 
 A push leaves its key in the description of its commit. Each try first looks for what the tries before it left: an unfinished commit of the
 key is dropped, a finished one of the same files is used. A try that fails drops its own commit; one that is killed leaves it to the next,
-or to whatever else wants to push to the branch and learns that its owner is gone.
+or to whatever else wants to push to the branch and learns that its owner is gone. Where two tasks share a key, the later one waits for the
+earlier one's commit.
 """
 
 import hashlib
@@ -63,6 +64,10 @@ class Owner:
         """Whether nobody will ever finish an open commit that is in the way; if so it is dropped."""
         return False
 
+    def is_busy(self, commit: Commit) -> bool:  # noqa: ARG002 - likewise
+        """Whether another task works on an open commit of the same push; if not it is dropped."""
+        return False
+
 
 class Push:
     """One try to push one batch.
@@ -99,6 +104,7 @@ class Push:
         self._description = f"{self._mark} {batch}, try {secrets.token_hex(4)}" + (f" by {self._owner.name}" if self._owner.name else "")
         self._call: Any = None
         self._stopped = threading.Event()
+        self._waiting_for, self._give_up = "", 0.0
 
     @property
     def connection(self) -> Any:
@@ -118,15 +124,17 @@ class Push:
         :raises PachydermUnavailableError: The server went away; a commit that could not be dropped stays open until the next try.
         """
         started = time.monotonic()
-        earlier = next(
-            (commit for commit in self.drop_unfinished() if commit.description.startswith(self._mark) and not commit.error), None
-        )
-        if earlier and self._accept(earlier.commit_set):
-            log.info("Commit %s of an earlier try holds these %s: nothing to send", earlier, self._batch)
-            return PushResult(
-                earlier.commit_set, reused=True, files=len(self._batch.files), size_bytes=0, seconds=time.monotonic() - started
+        commit = None
+        while commit is None:
+            earlier = next(
+                (commit for commit in self.drop_unfinished() if commit.description.startswith(self._mark) and not commit.error), None
             )
-        commit = self._begin()
+            if earlier and self._accept(earlier.commit_set):
+                log.info("Commit %s of an earlier try holds these %s: nothing to send", earlier, self._batch)
+                return PushResult(
+                    earlier.commit_set, reused=True, files=len(self._batch.files), size_bytes=0, seconds=time.monotonic() - started
+                )
+            commit = self._begin()
         log.info("Opened commit %s at %s", commit, self.connection)
         try:
             self._owner.opened(commit)
@@ -146,7 +154,7 @@ class Push:
             self._call.cancel()
 
     def drop_unfinished(self) -> list[Commit]:
-        """Drop what earlier tries of this push left unfinished; :meth:`run` does it first.
+        """Drop what earlier tries of this push left unfinished, and nobody works on; :meth:`run` does it first.
 
         :return: What they finished, newest first.
         """
@@ -156,15 +164,14 @@ class Push:
                 continue
             if commit.finished:
                 finished.append(commit)
-            else:
+            elif not self._owner.is_busy(commit):
                 log.warning("Dropping commit %s: an earlier try of this push did not finish it", commit)
                 self._pfs.drop_commit_set(commit.commit_set)
         return finished
 
     @remote("open a commit")
-    def _begin(self) -> Commit:
-        """Open the commit, after whoever has one open on the branch."""
-        waiting_for, give_up = "", 0.0
+    def _begin(self) -> Commit | None:
+        """Open the commit, after whoever has one open on the branch. None: that was of this same push, so it may be done by now."""
         while True:
             try:
                 return self._pfs.start_commit_once(self._repo, self._branch, self._description)
@@ -178,18 +185,20 @@ class Push:
                 log.warning("Dropping commit %s, which was left open on the branch (%s)", head, head.description)
                 self._pfs.drop_commit_set(head.commit_set)
                 continue
-            if head.commit_set != waiting_for:  # several may stand in a line before us: each of them has its own time
-                waiting_for, give_up = head.commit_set, time.monotonic() + self._branch_timeout
+            if head.commit_set != self._waiting_for:  # several may stand in a line before us: each of them has its own time
+                self._waiting_for, self._give_up = head.commit_set, time.monotonic() + self._branch_timeout
                 log.info("Waiting for commit %s (%s) to be finished by its owner", head, head.description or "no description")
-            elif time.monotonic() > give_up:
+            elif time.monotonic() > self._give_up:
                 raise PachydermConflictError(
                     f"Commit {head} at {self.connection} is open for more than {self._branch_timeout:.0f} s "
                     f"(description: {head.description or 'none'}) and no other can be made on its branch; "
                     f"if nobody works on it any more, remove it: pachctl delete commit {head.commit_set}"
                 )
-            self._await_end(head, seconds=min(self.retry.max_pause_seconds, max(0.0, give_up - time.monotonic())))
+            self._await_end(head, seconds=min(self.retry.max_pause_seconds, max(0.0, self._give_up - time.monotonic())))
             if self._stopped.is_set():
                 raise PachydermError("The push was stopped before it began")
+            if head.description.startswith(self._prefix):
+                return None
 
     def _await_end(self, other: Commit, *, seconds: float) -> None:
         """Wait until somebody else's commit is finished or gone, this push is stopped, or the time is over."""

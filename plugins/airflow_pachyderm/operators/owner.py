@@ -37,21 +37,29 @@ class TaskOwner(Owner):
 
     def is_gone(self, commit: Commit) -> bool:
         """Whether the commit is of a task of this Airflow that no process executes any more."""
+        return self._is_alive(commit) is False
+
+    def is_busy(self, commit: Commit) -> bool:
+        """Whether the commit is of another task of this Airflow, and a process executes it."""
+        return not commit.description.endswith(f" by {self.name}") and self._is_alive(commit) is True
+
+    def _is_alive(self, commit: Commit) -> bool | None:
+        """Whether a process executes the task that the commit is of; None where it is of no task of this Airflow."""
         found = _OWNER.search(commit.description)
         if not found:
-            return False
+            return None
         dag_id, run_id, task_id = (unquote(part) for part in found.groups()[:3])
         map_index = int(found[4])
         # Another Airflow may have a run of the same name: only the one that opened the commit has its id.
         if self._ti.xcom_pull(dag_id=dag_id, run_id=run_id, task_ids=task_id, map_indexes=map_index, key=XCOM_OPEN) != commit.commit_set:
-            return False
+            return None
         states = self._ti.get_task_states(dag_id=dag_id, run_ids=[run_id], task_ids=[task_id], map_index=map_index)
         state = next(iter(states.get(run_id, {"": "gone"}).values()))
         if state not in _ALIVE:
             log.info(
                 "Task %s of %s/%s, map index %d, is %s and cannot go on with commit %s", task_id, dag_id, run_id, map_index, state, commit
             )
-        return state not in _ALIVE
+        return state in _ALIVE
 
 
 def task_push(context: "Context", pfs: PfsClient, *, key: str | None = None, **fields: Any) -> Push:
