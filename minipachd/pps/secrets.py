@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from minipachd.errors import AlreadyExistsError, InvalidError, NotFoundError
+from minipachd.storage.directory import fsync_directory
 
 _KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
@@ -61,6 +62,7 @@ class Secrets:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        fsync_directory(self.root)
 
     def inspect(self, name: str) -> SecretInfo:
         """:raises SecretNotFoundError: There is none."""
@@ -76,10 +78,12 @@ class Secrets:
             self._path(name).unlink()
         except FileNotFoundError:
             raise SecretNotFoundError(name) from None
+        fsync_directory(self.root)
 
     def delete_all(self) -> None:
         for path in self.root.glob("*.json"):
             path.unlink()
+        fsync_directory(self.root)
 
     def values(self, name: str) -> dict[str, bytes]:
         """The values by key: for user code that names the secret, and for nobody else.

@@ -88,14 +88,18 @@ class DataDirectory:
 
     def _check_format(self) -> None:
         marker = self.root / "format"
-        if not marker.exists():
-            if self.database.exists():
-                raise DataDirError(
-                    f"data directory {self.root} holds a database but no format file; restore the file or give another directory"
-                )
-            marker.write_text(f"{FORMAT}\n")
+        text = marker.read_text(errors="replace").strip() if marker.exists() else ""
+        if not text and not self.database.exists():  # new, or its first start was cut short
+            with marker.open("w") as file:
+                file.write(f"{FORMAT}\n")
+                file.flush()
+                os.fsync(file.fileno())
+            fsync_directory(self.root)
             return
-        text = marker.read_text(errors="replace").strip()
+        if not marker.exists():
+            raise DataDirError(
+                f"data directory {self.root} holds a database but no format file; restore the file or give another directory"
+            )
         if not text.isdigit():
             raise DataDirError(f"{marker} says {text[:40]!r} where a format number belongs; restore the file or give another directory")
         if int(text) > FORMAT:
