@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Final
 
+from airflow_pachyderm.exceptions import PachydermNotFoundError
 from airflow_pachyderm.files import SourceFile, open_filesystem
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
 from dags.settings import IMAGES_REPO, OBJECT_DETECT, PLOT, THREAT_DETECT, VALIDATE
@@ -191,9 +192,15 @@ def add_jobs(summaries: Iterable[Mapping[str, Mapping[str, Any]]]) -> dict[str, 
 
 
 def _last_commit(hook: PachydermHook, commits: Sequence[str]) -> str:
-    """The newest of the commits: its outputs hold those of the others."""
+    """The newest of the commits: its outputs hold those of the others.
+
+    :raises PachydermNotFoundError: Somebody deleted them.
+    """
     wanted = set(commits)
-    return next(commit.commit_set for commit in hook.pfs.list_commits(IMAGES_REPO) if commit.commit_set in wanted)
+    found = next((commit.commit_set for commit in hook.pfs.list_commits(IMAGES_REPO) if commit.commit_set in wanted), None)
+    if found is None:
+        raise PachydermNotFoundError(f"{IMAGES_REPO}@master has no commit {commits[-1]} any more: it was deleted; clear the push tasks")
+    return found
 
 
 def _read_all(hook: PachydermHook, repo: str, commit: str, paths: Sequence[str], parse: Any) -> list[Any]:

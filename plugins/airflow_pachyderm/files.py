@@ -3,6 +3,7 @@
 A URL is anything fsspec opens: a path, ``file://``, ``gs://bucket/…``; ``gs://conn_id@bucket/…`` takes an Airflow connection's credentials.
 """
 
+import contextlib
 import fnmatch
 import functools
 import hashlib
@@ -228,20 +229,33 @@ def server_url(url: str) -> str:
     return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
 
 
+@contextlib.contextmanager
+def replacing(url: str) -> Iterator[IO[bytes]]:
+    """A file to write, which takes the place of what is at the URL when it is complete. After an error nothing of it is left."""
+    filesystem, path = open_filesystem(url)
+    filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
+    # An object store shows an object when it is complete; a disk shows a file at once, so it gets its name at the end.
+    partial = f"{path}.part" if "file" in filesystem.protocol else path
+    try:
+        with filesystem.open(partial, "wb") as stream:
+            yield stream
+    except BaseException:
+        # Half a file must not look like one. A target that cannot even be removed is for the cause to explain.
+        if filesystem.exists(partial):
+            filesystem.rm(partial)
+        raise
+    if partial != path:
+        os.replace(partial, path)  # noqa: PTH105 - both are strings of fsspec's
+
+
 # Manifests: one batch of files, a JSON line each
 
 
 def write_manifest(url: str, files: Iterable[SourceFile]) -> None:
     """Write a batch for a later task to push; an existing manifest is replaced."""
-    filesystem, path = open_filesystem(url)
-    filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
-    # An object store shows an object when it is complete; a disk shows a file at once, so it gets its name at the end.
-    partial = f"{path}.part" if "file" in filesystem.protocol else path
-    with filesystem.open(partial, "wb") as stream:
+    with replacing(url) as stream:
         for file in files:
             stream.write(json.dumps([file.path, file.url, file.size_bytes]).encode() + b"\n")
-    if partial != path:
-        os.replace(partial, path)  # noqa: PTH105 - both are strings of fsspec's
 
 
 def read_manifest(url: str) -> list[SourceFile]:

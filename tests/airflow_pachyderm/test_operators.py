@@ -20,6 +20,7 @@ from airflow_pachyderm.exceptions import (
     PachydermNotFoundError,
     PachydermSourceError,
     PachydermTimeoutError,
+    PachydermUnavailableError,
 )
 from airflow_pachyderm.files import SourceFile, write_manifest
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
@@ -442,6 +443,26 @@ def test_files_of_one_name_do_not_overwrite_each_other(hook: PachydermHook, repo
         Task(PachydermGetFileOperator(task_id="get", repo=repo, path="/*/*.json", target=f"{tmp_path}/got/")).run()
 
     assert not (tmp_path / "got").exists()
+
+
+def test_a_file_that_cannot_be_got_leaves_the_one_that_was_there(
+    repo: str, files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(*_: object) -> Iterator[bytes]:
+        yield b"half of the n"
+        raise PachydermUnavailableError("the server is gone")
+
+    Task(PachydermPushOperator(task_id="push", repo=repo, files=files)).run()
+    folder = tmp_path / "got"
+    folder.mkdir()
+    (folder / "plot").write_text("of last night")
+    get = PachydermGetFileOperator(task_id="get", repo=repo, path="/a.txt", target=f"{folder}/plot")
+    monkeypatch.setattr(get.hook.pfs, "read_blocks", half)
+
+    with pytest.raises(PachydermUnavailableError):
+        Task(get).run()
+
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {"plot": "of last night"}
 
 
 def test_get_files(repo: str, files: list[str], tmp_path: Path) -> None:

@@ -135,6 +135,15 @@ def test_what_airflow_kept_of_batches_that_are_no_more_is_no_batch_of_this_run(w
         report_push(world.context("report"), world.config, manifests=manifests, pushes=[*pushes[:2], pushes[3]])
 
 
+def test_a_report_on_a_commit_that_was_deleted_says_so(world: World) -> None:
+    manifests = plan_push(world.context(batch_size=4), world.config)
+    pushes = world.push(manifests)
+    world.hook.pfs.drop_commit_set(pushes[0]["commit"])
+
+    with pytest.raises(PachydermNotFoundError, match=f"images@master has no commit {pushes[0]['commit']} any more"):
+        report_push(world.context("report"), world.config, manifests=manifests, pushes=pushes)
+
+
 @pytest.mark.parametrize(
     ("manifests", "message"), [(None, "Nothing was listed: see the task list_images"), (["m"], "No batch of 1 was pushed")]
 )

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from airflow_pachyderm.exceptions import PachydermInvalidError, PachydermNotFoundError
-from airflow_pachyderm.files import Batch, SourceFile, open_filesystem
+from airflow_pachyderm.files import Batch, SourceFile, replacing
 from airflow_pachyderm.operators.base import PachydermOperator
 
 if TYPE_CHECKING:
@@ -163,16 +163,8 @@ class PachydermGetFileOperator(PachydermOperator):
         return operator_lineage(inputs=[branch_dataset(self.hook.connection, self.repo, self.ref)], outputs=folder_datasets(self._written))
 
     def _copy(self, path: str, target: str) -> str:
-        filesystem, there = open_filesystem(target)
-        filesystem.makedirs(there.rpartition("/")[0], exist_ok=True)
-        try:
-            with filesystem.open(there, "wb") as stream:
-                for data in self.hook.pfs.read_blocks(self.repo, self.ref, path):
-                    stream.write(data)
-        except BaseException:
-            # Half a file must not look like one. A target that cannot even be removed is for the cause to explain.
-            if filesystem.exists(there):
-                filesystem.rm(there)
-            raise
+        with replacing(target) as stream:
+            for data in self.hook.pfs.read_blocks(self.repo, self.ref, path):
+                stream.write(data)
         self.log.info("Wrote %s from %s@%s:%s", target, self.repo, self.ref, path)
         return target
