@@ -1,6 +1,7 @@
 """The commands behind ``make demo``, ``make up``, ``make down`` and ``make model``."""
 
 import logging
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +101,10 @@ def render_frames(layout: Layout) -> Path:
 
     folder = layout.cache / "frames"
     if not folder.exists():
-        write_demo(folder, count=_FRAMES, seed=_SEED)
+        partial = folder.with_suffix(".part")  # an interrupted rendering must not look like all of it
+        shutil.rmtree(partial, ignore_errors=True)
+        write_demo(partial, count=_FRAMES, seed=_SEED)
+        partial.replace(folder)
     return folder
 
 
