@@ -5,6 +5,7 @@ rules) is left in place if nobody touched it: same inode, size, and times as whe
 so a changed file is never taken for an unchanged one.
 """
 
+import errno
 import os
 import shutil
 import stat
@@ -111,7 +112,7 @@ class WorkDir:
         :raises OutputError: A broken link, a name that Pachyderm does not allow, a file that cannot be read.
         """
         entries = []
-        for path, source in self._outputs(str(self.root / OUT), "/", ()):
+        for path, source in self._all_outputs():
             try:
                 paths.check(path)
             except MinipachdError as exc:
@@ -125,6 +126,12 @@ class WorkDir:
             except OSError as exc:
                 raise OutputError(f"cannot read output file {path!r}: {exc}") from exc
         return sorted(entries, key=lambda entry: entry.path)
+
+    def _all_outputs(self) -> Iterator[tuple[str, str]]:
+        try:
+            yield from self._outputs(str(self.root / OUT), "/", ())
+        except RecursionError:
+            raise OutputError("output directories are nested too deeply: no more than some hundreds below each other, please") from None
 
     def _outputs(self, directory: str, prefix: str, above: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         """(path in the repo, file on disk) of everything below ``directory``; ``above`` are the real directories that led here."""
@@ -183,14 +190,31 @@ class WorkDir:
         return written.entry if written is not None and written.untouched(os.lstat(source)) else None
 
     def _clean(self, prefix: str, wanted: Mapping[str, Wanted], needed: set[str], kept: dict[str, _Written]) -> None:
-        """Remove all that the next datum does not need, below one directory; what may stay goes into ``kept``."""
+        """Remove all that the next datum does not need, below one directory; what may stay goes into ``kept``.
+
+        :raises OSError: Something cannot be removed.
+        """
+        try:
+            self._clean_directory(prefix, wanted, needed, kept)
+        except RecursionError:  # nested deeper than that can follow: then nothing stays
+            kept.clear()
+            directory = self.root / prefix
+            for child in directory.iterdir():
+                if child.is_dir() and not child.is_symlink():
+                    remove_tree(child)
+                else:
+                    child.unlink()
+            if left := next(directory.iterdir(), None):
+                raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(left)) from None
+
+    def _clean_directory(self, prefix: str, wanted: Mapping[str, Wanted], needed: set[str], kept: dict[str, _Written]) -> None:
         directory = self.root / prefix
         if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
             directory.chmod(stat.S_IRWXU)
         for child in list(os.scandir(directory)):
             path = prefix + child.name
             if child.is_dir(follow_symlinks=False):
-                self._clean(path + "/", wanted, needed, kept)
+                self._clean_directory(path + "/", wanted, needed, kept)
                 if path not in needed:
                     Path(child.path).rmdir()
                 continue

@@ -1,7 +1,11 @@
 """User code that does its worst hurts its own datum only."""
 
 import fcntl
+import os
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -93,7 +97,7 @@ def test_whatever_it_does_to_its_directory_or_its_parent_the_next_datum_is_well(
 
 DEEP = """
 import os, sys
-os.chdir(os.environ["PFS_ROOT"] + "/out")
+os.chdir(os.environ["PFS_ROOT"] + sys.argv[1])
 for _ in range(1500):
     os.mkdir("d")
     os.chdir("d")
@@ -103,17 +107,45 @@ for _ in range(1500):
 def test_directories_below_directories_without_end_hurt_neither_the_next_datum_nor_the_next_start(own_lab: Lab) -> None:
     lab = own_lab
     lab.repo()
-    lab.pipeline("deep", ONE_OF_TWO.format(bad=python(DEEP)))
+    lab.pipeline("deep", ONE_OF_TWO.format(bad=f"{python(DEEP)} /out"))
 
-    assert lab.run({"/bad": "1"})["deep"].state == JobState.JOB_FAILURE
+    failed(lab.run({"/bad": "1"})["deep"], "output directories are nested too deeply")
     assert lab.run({"/good": "1"}, delete=["/bad"])["deep"].state == JobState.JOB_SUCCESS, "the same worker ran it"
-    assert lab.run({"/bad": "1"})["deep"].state == JobState.JOB_FAILURE
     lab.engine.kill()
+    left = lab.engine.root / "work" / "left" / "out"
+    left.mkdir(parents=True)
+    subprocess.run([sys.executable, "-c", DEEP, "/out"], env={"PFS_ROOT": str(left.parent)}, check=True)
     lab.engine.start()
 
-    assert lab.run({"/better": "1"}, delete=["/bad"])["deep"].state == JobState.JOB_SUCCESS
+    assert lab.run({"/better": "1"})["deep"].state == JobState.JOB_SUCCESS
     lab.engine.stop()
     assert list((lab.engine.root / "work").rglob("d")) == []
+
+
+def test_a_job_that_is_stopped_amid_directories_without_end_leaves_the_next_one_its_worker(lab: Lab, tmp_path: Path) -> None:
+    fifo = tmp_path / "deep"
+    os.mkfifo(fifo)
+    lab.repo()
+    lab.pipeline("deep", ONE_OF_TWO.format(bad=f"{python(DEEP)} /out; echo deep >{fifo}; sleep 1000"))
+    commit = lab.put({"/bad": "1"})
+    fifo.read_text()
+    lab.client.stop_job(commit, "deep")
+
+    later = lab.put({"/good": "1"}, delete=["/bad"])
+
+    deadline = time.monotonic() + 20
+    while (job := next(iter(lab.client.inspect_job(later, "deep")))).state != JobState.JOB_SUCCESS:
+        assert time.monotonic() < deadline, f"no worker is left: {job}"
+        time.sleep(0.05)
+
+
+def test_directories_without_end_beside_the_output_hurt_nobody(lab: Lab) -> None:
+    lab.repo()
+    lab.pipeline("deep", f"cp $in $PFS_ROOT/out/; {python(DEEP)} /in")
+
+    job = lab.run({"/a": "1", "/b": "2"})["deep"]
+
+    assert (job.state, counts(job)) == (JobState.JOB_SUCCESS, {"processed": 2, "total": 2})
 
 
 def test_a_hundred_megabytes_of_output_are_cut_and_the_datum_lives(lab: Lab) -> None:
