@@ -135,8 +135,9 @@ def _holds(txn: "Txn", trigger: Trigger, new: Commit, branch_row: int) -> bool:
         held.append(between >= trigger.commits)
     if trigger.rate_limit_spec:
         since = datetime.fromtimestamp((head.finishing_ns or 0) / 1e9 if head else 0, UTC)
+        until = datetime.fromtimestamp((new.finishing_ns or 0) / 1e9, UTC)
         upcoming = croniter(trigger.rate_limit_spec, since).get_next(datetime)
-        held.append(upcoming < datetime.fromtimestamp((new.finishing_ns or 0) / 1e9, UTC))
+        held.append(upcoming < until or until < since)  # the latter when the clock was ahead before
     if trigger.all:
         return all(held) and not trigger.cron_spec
     return any(held)

@@ -76,9 +76,13 @@ def is_full(error: Exception) -> bool:
 
 def _used(directory: Path) -> int:
     """Bytes on the disk below a directory; what vanishes meanwhile does not count."""
-    total = 0
-    for folder, _, names in os.walk(directory):
-        for name in names:
-            with contextlib.suppress(OSError):
-                total += os.lstat(f"{folder}/{name}").st_blocks * 512
+    total, pending = 0, [str(directory)]
+    while pending:  # os.walk follows them down by recursion, and user code may nest them without end
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(pending.pop()):
+                with contextlib.suppress(OSError):
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(entry.path)
+                    else:
+                        total += entry.stat(follow_symlinks=False).st_blocks * 512
     return total

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from minipachd.pfs import BranchKey, Pfs, RepoKey, Trigger
+from minipachd.pfs import BranchKey, Pfs, RepoKey, Trigger, commits
 from minipachd.pfs import clock as clocks
 from minipachd.pfs.clock import Clock, trigger_clock
 from minipachd.storage import DataDirectory
@@ -103,3 +103,23 @@ def test_a_branch_follows_after_the_clock_was_set_back(pfs, monkeypatch):
                 break
         assert pfs.changes.wait(seen, 10), "it never follows"
     clock.stop()
+
+
+def test_a_limited_branch_follows_after_the_clock_was_set_back(pfs, monkeypatch):
+    with pfs.transaction() as txn:
+        txn.create_repo(REPO)
+        txn.create_branch(SLOW, trigger=Trigger("master", rate_limit_spec="* * * * *"))
+    monkeypatch.setattr(commits, "time", SimpleNamespace(time_ns=lambda: 4 * 10**18))
+    put(pfs)
+    monkeypatch.undo()
+    commit = put(pfs)
+    with pfs.snapshot() as view:
+        assert view.head(SLOW).id == commit.id
+    put(pfs)
+    with pfs.snapshot() as view:
+        assert view.head(SLOW).id == commit.id, "once a minute"
+
+
+def put(pfs):
+    with pfs.transaction() as txn:
+        return txn.finish_commit(txn.start_commit(MASTER).key)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from minipachd.pps.space import Space
+from minipachd.pps.workdir import remove_tree
 from tests.minipachd.pps.lab import JobState, Lab, counts, python
 from tests.minipachd.pps.test_runtime import failed, pps_duration
 from tests.support import Engine
@@ -146,6 +148,21 @@ def test_directories_without_end_beside_the_output_hurt_nobody(lab: Lab) -> None
     job = lab.run({"/a": "1", "/b": "2"})["deep"]
 
     assert (job.state, counts(job)) == (JobState.JOB_SUCCESS, {"processed": 2, "total": 2})
+
+
+def test_directories_without_end_are_measured_on_a_full_disk(tmp_path: Path) -> None:
+    for worker, size in (("deep", 20 << 20), ("modest", 1 << 20)):
+        folder = tmp_path / "default" / worker / "v1-0"
+        folder.mkdir(parents=True)
+        (folder / "much").write_bytes(bytes(size))
+    deep = tmp_path / "default" / "deep" / "v1-0"
+    subprocess.run([sys.executable, "-c", DEEP, ""], env={"PFS_ROOT": str(deep)}, check=True)
+
+    space = Space(tmp_path, keep_free=1 << 62)
+
+    assert "this datum has written most: 2" in space.culprit(deep)
+    assert space.culprit(tmp_path / "default" / "modest" / "v1-0") == ""
+    remove_tree(deep)
 
 
 def test_a_hundred_megabytes_of_output_are_cut_and_the_datum_lives(lab: Lab) -> None:
