@@ -721,6 +721,18 @@ def test_a_server_that_is_away_for_a_moment_ends_no_wait(monkeypatch: pytest.Mon
     assert getattr(found, "xcom_value", found) == {"state": "running"}
 
 
+def test_a_server_that_is_away_when_a_task_defers_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ScriptedPachd() as pachd:
+        there = {"conn_type": "pachyderm", "host": "127.0.0.1", "port": pachd.port}
+        monkeypatch.setenv("AIRFLOW_CONN_PACHYDERM_DEFAULT", json.dumps(there))
+        pachd.script("InspectJobSet", [], (grpc.StatusCode.UNAVAILABLE, "restarts"), [])
+        wait = Task(PachydermWaitForCommitOperator(task_id="wait", commit_set="a" * 32, defer_after=0))
+
+        assert wait.run() == {}
+
+    assert len(wait.triggers) == 1
+
+
 # The hook
 
 

@@ -101,6 +101,16 @@ def test_one_that_stays_away_ends_the_wait(pachd: ScriptedPachd) -> None:
     assert "no server answers" in outcome.message
 
 
+def test_one_that_is_away_at_the_deadline_is_the_cause(pachd: ScriptedPachd) -> None:
+    """Not jobs that still run, of which nobody knows."""
+    pachd.script("InspectJobSet", AWAY)
+
+    outcome = watch(pachd, seconds=0.05)
+
+    assert outcome.end is WaitEnd.UNAVAILABLE
+    assert "no server answers" in outcome.message
+
+
 def test_a_refusal_ends_the_wait_with_its_words(pachd: ScriptedPachd) -> None:
     pachd.script("InspectJobSet", (grpc.StatusCode.UNAUTHENTICATED, "token expired"))
 

@@ -54,7 +54,7 @@ async def poll(
     :param deadline: Seconds since the Unix epoch; wall clock, since the value travels between processes.
     :param poll_interval: Seconds between two looks; the first ones follow each other faster, so that what is quick is not waited for long.
     """
-    away_since = 0.0
+    away_since, away = 0.0, ""
     pause = min(FIRST_POLL_SECONDS, poll_interval)
     async with shared_stubs(connection) as stubs:
         while True:
@@ -69,15 +69,16 @@ async def poll(
                 if not away_since:
                     away_since = now()
                     log.warning("%s; waiting for it to come back", error)
+                away = str(error)
                 if now() - away_since > UNAVAILABLE_SECONDS:
-                    return Found(WaitEnd.UNAVAILABLE, message=str(error))
+                    return Found(WaitEnd.UNAVAILABLE, message=away)
             else:
                 if away_since:
                     log.info("The server at %s answers again after %.0f s", connection, now() - away_since)
                     away_since = 0.0
                 if value is not None:
                     return Found(WaitEnd.FINISHED, value)
-            if now() >= deadline:
-                return Found(WaitEnd.TIMEOUT)
+            if now() >= deadline:  # what nobody could look at is not the cause
+                return Found(WaitEnd.UNAVAILABLE, message=away) if away_since else Found(WaitEnd.TIMEOUT)
             await asyncio.sleep(max(0.0, min(pause, deadline - now())))
             pause = min(pause * 2, poll_interval)

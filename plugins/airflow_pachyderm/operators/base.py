@@ -74,7 +74,7 @@ class PachydermWaitingOperator(PachydermOperator):
         self._waiting_for = commit_set if stop_on_kill else None
         first_deadline = min(deadline, time.time() + self.defer_after) if self.deferrable else deadline
         outcome = self._watch(commit_set, deadline=first_deadline)
-        if outcome.end is WaitEnd.TIMEOUT and first_deadline < deadline:
+        if outcome.end in (WaitEnd.TIMEOUT, WaitEnd.UNAVAILABLE) and first_deadline < deadline:
             self.defer(
                 trigger=CommitSetTrigger(
                     pachyderm_conn_id=self.pachyderm_conn_id,
