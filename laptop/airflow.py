@@ -50,10 +50,13 @@ def environment(
     """
     host, _, port = pachd_address.rpartition(":")
     inherited = {name: value for name, value in base.items() if not name.startswith("AIRFLOW")}
+    exempt = ",".join(filter(None, [base.get("no_proxy") or base.get("NO_PROXY"), "127.0.0.1"]))
     modules = [str(REPOSITORY / "laptop" / "local_settings"), *filter(None, [base.get("PYTHONPATH")])]
     return {
         **inherited,
         "PYTHONPATH": os.pathsep.join(modules),
+        "NO_PROXY": exempt,  # tasks would call Airflow's server through the environment's proxy, and show it their tokens
+        "no_proxy": exempt,
         "AIRFLOW_HOME": str(layout.airflow_home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),

@@ -2,22 +2,32 @@ import http.server
 import json
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from laptop.__main__ import _parser
-from laptop.airflow import COMPONENTS, AirflowSettings
+from laptop.airflow import COMPONENTS, AirflowSettings, environment
 from laptop.errors import StartError
 from laptop.layout import REPOSITORY, Layout
 from laptop.processes import start
 from laptop.stack import Stack
 
 HEALTH = {key: {"status": "healthy"} for key in ("metadatabase", "scheduler", "triggerer", "dag_processor")}
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A loopback port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
@@ -61,6 +71,21 @@ def test_an_airflow_that_took_our_port_is_not_taken_for_ours(other_airflow: int,
         stack.wait_healthy()
 
     stack.stop()
+
+
+@pytest.mark.parametrize("exempt", [{}, {"no_proxy": "site.example"}, {"NO_PROXY": "site.example"}], ids=["none", "lower", "upper"])
+def test_tasks_reach_airflow_past_a_proxy(
+    other_airflow: int, free_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exempt: dict[str, str]
+) -> None:
+    """Airflow's tasks call its server with a client that heeds the environment's proxy."""
+    settings = AirflowSettings(port=other_airflow, password="p", jwt_secret="j", secret_key="s")
+    base = {"HTTP_PROXY": f"http://127.0.0.1:{free_port}", "http_proxy": f"http://127.0.0.1:{free_port}", **exempt}
+    env = environment(base, Layout(tmp_path), settings, pachd_address="127.0.0.1:1", extra={})
+    for name in ("NO_PROXY", "no_proxy", *base):
+        monkeypatch.setenv(name, env.get(name, ""))
+
+    assert httpx.get(f"{settings.url}/api/v2/monitor/health").json() == HEALTH
+    assert ("site.example" in env["no_proxy"]) == bool(exempt)
 
 
 def test_what_an_earlier_command_started_can_be_stopped_by_another(tmp_path: Path) -> None:
