@@ -171,6 +171,7 @@ class Controller:
     def _run_job(self, job: Job, pipeline: Pipeline, output: Commit, inputs: Inputs) -> None:
         began = time.monotonic()
         job, plan = self._begin(job, pipeline, output, inputs)
+        deadline = _deadline(job, pipeline)
         master = self._services.logs.master
         message = f"{plan.total} datums: {len(plan.tasks)} to process, {plan.skipped} skipped, {plan.done} done before"
         master(self.key, message if plan.total else "0 datums matched the input", job=job.key.id)
@@ -195,9 +196,9 @@ class Controller:
         else:
             if left:
                 run.add(left)
-                job, state, reason = self._work(job, pipeline, run, datums=len(left))
+                job, state, reason = self._work(job, pipeline, run, datums=len(left), deadline=deadline)
         if pipeline.spec.egress_url and not reason and not run.cancelled:
-            job, state, reason = self._egress(job, pipeline, run)
+            job, state, reason = self._egress(job, pipeline, run, deadline=deadline)
         if self._stopping and not reason:
             self._flush(job, run)
             return
@@ -235,12 +236,12 @@ class Controller:
             jobs.update(txn, job)
         return job, plan
 
-    def _work(self, job: Job, pipeline: Pipeline, run: JobRun, *, datums: int) -> tuple[Job, JobState, str]:
+    def _work(self, job: Job, pipeline: Pipeline, run: JobRun, *, datums: int, deadline: float | None) -> tuple[Job, JobState, str]:
         """Have the datums run, writing down results while they come.
 
         :return: The job as stored, and how it is to end.
         """
-        timeout, deadline = pipeline.spec.job_timeout_seconds, _job_deadline(job, pipeline)
+        timeout = pipeline.spec.job_timeout_seconds
         pool = self._pool_for(pipeline)
         self.run = run
         if self._stopping:
@@ -248,8 +249,8 @@ class Controller:
         self.check()
         pool.start(run, datums=datums)
         try:
-            while not run.wait(FLUSH_SECONDS if deadline is None else min(FLUSH_SECONDS, max(0.0, deadline - time.time()))):
-                if deadline is not None and time.time() >= deadline and not run.cancelled:
+            while not run.wait(FLUSH_SECONDS if deadline is None else min(FLUSH_SECONDS, max(0.0, deadline - time.monotonic()))):
+                if deadline is not None and time.monotonic() >= deadline and not run.cancelled:
                     run.fail(f"job timed out: it ran longer than its job_timeout of {timeout:g} s")
                     run.wait(None)
                     return job, JobState.KILLED, run.failure
@@ -265,7 +266,7 @@ class Controller:
             return job, JobState.FAILURE, run.failure
         return job, JobState.SUCCESS, ""
 
-    def _egress(self, job: Job, pipeline: Pipeline, run: JobRun) -> tuple[Job, JobState, str]:
+    def _egress(self, job: Job, pipeline: Pipeline, run: JobRun, *, deadline: float | None) -> tuple[Job, JobState, str]:
         """Copy the whole output to where the spec says; it is what :meth:`_work` says of the job otherwise."""
         job = dataclasses.replace(self._flush(job, run), state=JobState.EGRESSING)
         with self._pfs.transaction() as txn:
@@ -282,7 +283,7 @@ class Controller:
                 pipeline.spec.egress_url,
                 work_root=self._services.work_root,
                 cancelled=run.ended,
-                deadline=_job_deadline(job, pipeline),
+                deadline=deadline,
                 say=lambda message: self._services.logs.master(self.key, message, job=job.key.id),
             )
         except EgressTimedOutError as exc:
@@ -368,7 +369,8 @@ class Controller:
         return Tree(self._pfs.nodes, root or EMPTY_ROOT)
 
 
-def _job_deadline(job: Job, pipeline: Pipeline) -> float | None:
-    """When its time is over, on the clock of ``time.time``."""
+def _deadline(job: Job, pipeline: Pipeline) -> float | None:
+    """When its time is over, on the clock of ``time.monotonic``: the other one may be set while the job runs."""
     timeout = pipeline.spec.job_timeout_seconds
-    return (job.started_ns or 0) / 1e9 + timeout if timeout else None
+    before = max(0.0, time.time() - (job.started_ns or 0) / 1e9)
+    return time.monotonic() + timeout - before if timeout else None

@@ -32,15 +32,15 @@ def egress(
     """Copy all files of an output, as often as it takes.
 
     :param cancelled: Ends it between two files.
-    :param deadline: Of the job, on the clock of ``time.time``.
+    :param deadline: Of the job, on the clock of ``time.monotonic``.
     :param say: Takes what a user should know.
     :return: False when it was cancelled.
     :raises EgressFailedError: It was given up.
     """
-    began, pause, trouble = time.time(), _FIRST_PAUSE_SECONDS, ""
+    began, pause, trouble = time.monotonic(), _FIRST_PAUSE_SECONDS, ""
 
     def over() -> bool:
-        return deadline is not None and time.time() >= deadline
+        return deadline is not None and time.monotonic() >= deadline
 
     while not over():
         try:
@@ -48,9 +48,9 @@ def egress(
                 copied = copy_to_url(url, files.entries(), pfs.write_to, tmp=Path(tmp), cancelled=lambda: cancelled.is_set() or over())
         except TargetError as exc:
             trouble = f": {exc}"
-            if time.time() + pause > began + PATIENCE_SECONDS:
+            if time.monotonic() + pause > began + PATIENCE_SECONDS:
                 raise EgressFailedError(
-                    f"egress given up after {time.time() - began:.0f} s{trouble}; "
+                    f"egress given up after {time.monotonic() - began:.0f} s{trouble}; "
                     "check the URL and, in the server's environment, its credentials"
                 ) from exc
             say(f"egress{trouble}; next try in {pause:g} s")
@@ -58,9 +58,9 @@ def egress(
             raise EgressFailedError(f"egress to {url} failed: {exc}") from exc
         else:
             if copied.complete:
-                say(f"egress: {copied.files} files, {copied.size_bytes} bytes to {url} in {time.time() - began:.3f} s")
+                say(f"egress: {copied.files} files, {copied.size_bytes} bytes to {url} in {time.monotonic() - began:.3f} s")
                 return True
-        if cancelled.wait(pause if deadline is None else max(0.0, min(pause, deadline - time.time()))):
+        if cancelled.wait(pause if deadline is None else max(0.0, min(pause, deadline - time.monotonic()))):
             return False
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
     raise EgressTimedOutError(f"job timed out: its job_timeout was over before the end of its egress to {url}{trouble}")

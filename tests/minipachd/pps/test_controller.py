@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -61,15 +62,19 @@ def pipeline_once(pps: Pps, wanted: Callable[[Pipeline], bool]) -> Pipeline:
             return found
 
 
-def ended_job(pps: Pps) -> Job:
-    """The newest job once it has ended."""
+def job_once(pps: Pps, wanted: Callable[[Job], bool]) -> Job:
+    """The newest job as soon as it is as it should be."""
     while True:
         seen = pps.changes.version
         with pps.pfs.database.reading() as db:
             job = records.last_job(db, KEY)
-        if job is not None and job.terminal:
+        if job is not None and wanted(job):
             return job
-        assert pps.changes.wait(seen, 20), f"it never ends: {job}"
+        assert pps.changes.wait(seen, 20), f"it stays as it is: {job}"
+
+
+def ended_job(pps: Pps) -> Job:
+    return job_once(pps, lambda job: job.terminal)
 
 
 def before_the_first(pps: Pps, monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
@@ -153,3 +158,24 @@ def test_a_program_that_cannot_be_started_ahead_of_its_first_datum_costs_no_work
     job = ended_job(pps)
 
     assert (job.state, "no port for NextDatum" in job.reason) == (JobState.FAILURE, True)
+
+
+def test_a_clock_that_is_set_forward_ends_no_job_before_its_time(pps: Pps, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    started, go_on = tmp_path / "started", {name: tmp_path / name for name in "ab"}
+    for fifo in (started, *go_on.values()):
+        os.mkfifo(fifo)
+    script = f'if [ $(basename $in) = a ]; then echo >"{started}"; fi; read _ <"{tmp_path}"/$(basename $in); {COPY}'
+    create(pps, script, parallelism=2, job_timeout_seconds=3600.0)
+    pps.start()
+    put(pps, "/a", "/b")
+    started.read_text()
+    ahead = SimpleNamespace(time=lambda: time.time() + 86400, monotonic=time.monotonic, time_ns=time.time_ns)
+    monkeypatch.setattr(controller, "time", ahead)
+
+    for name, wanted in (("a", lambda job: job.terminal or job.counts.processed == 1), ("b", lambda job: job.terminal)):
+        fd = os.open(go_on[name], os.O_RDWR)
+        os.write(fd, b"go\n")
+        job = job_once(pps, wanted)
+        os.close(fd)
+
+    assert (job.state, job.reason) == (JobState.SUCCESS, "")
