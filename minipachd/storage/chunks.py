@@ -81,7 +81,7 @@ class ChunkStore:
         """
         with self._database.reading() as connection:
             known = {f"{name}.pack" for (name,) in connection.execute("SELECT name FROM packs")}
-        orphans = [path for path in self._packs.iterdir() if path.name not in known]
+        orphans = [path for path in self._packs.glob("*.pack") if path.name not in known]
         for path in orphans:
             path.unlink()
         if orphans:

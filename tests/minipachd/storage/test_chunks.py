@@ -157,6 +157,14 @@ def test_what_a_killed_server_left_is_removed_at_the_next_start(store, database,
     assert store.read(kept) == b"kept"
 
 
+def test_packs_may_lie_on_a_disk_of_their_own(store, directory):
+    """Where the file system keeps a directory for itself."""
+    (directory.packs / "lost+found").mkdir()
+    (directory.packs / "left.pack").touch()
+    assert store.remove_orphans() == 1
+    assert [path.name for path in directory.packs.iterdir()] == ["lost+found"]
+
+
 def test_two_uploads_of_the_same_bytes_may_race(store, database):
     with store.writer() as first, store.writer() as second:
         chunk = first.add(b"same")
