@@ -1,8 +1,8 @@
 """Log lines of pipelines: one append-only file per job, and one per pipeline for what belongs to no job.
 
-They outlive processes, stops and restarts of the server; they go with their pipeline. Two bounds keep them from eating the disk: a
-datum's output is cut after :data:`MAX_DATUM_BYTES`, and the oldest job files of a pipeline go when together they exceed
-:data:`MAX_PIPELINE_BYTES`.
+They outlive processes, stops and restarts of the server; they go with their pipeline. Three bounds keep them from eating the disk: a
+datum's output is cut after :data:`MAX_DATUM_BYTES`, a job's file after :data:`MAX_JOB_BYTES`, and the oldest job files of a pipeline go
+when together they exceed :data:`MAX_PIPELINE_BYTES`.
 """
 
 import base64
@@ -25,6 +25,7 @@ from minipachd.pps.spec import DatumId, JobId, PipelineKey
 log = logging.getLogger(__name__)
 
 MAX_DATUM_BYTES = 4 << 20
+MAX_JOB_BYTES = 128 << 20
 MAX_PIPELINE_BYTES = 256 << 20
 _PIPELINE_FILE = "pipeline.jsonl"
 
@@ -94,13 +95,18 @@ class Logs:
         if not batch:
             return
         data = b"".join(_encode(line) + b"\n" for line in batch)
+        last = b""
+        if not batch[0].master:  # what the controller says of a job is little, and matters
+            message = f"further lines are dropped: a job may have {MAX_JOB_BYTES >> 20} MiB of them"
+            last = _encode(msgspec.structs.replace(batch[-1], message=message, user=False, data=())) + b"\n"
         try:
-            self._write(self._directory(pipeline), f"{batch[0].job}.jsonl" if batch[0].job else _PIPELINE_FILE, data)
+            self._write(self._directory(pipeline), f"{batch[0].job}.jsonl" if batch[0].job else _PIPELINE_FILE, data, last=last)
         except OSError as exc:
             log.warning("%d log lines of pipeline %s are lost: %s", len(batch), pipeline, exc)
         self.changes.notify()
 
-    def _write(self, directory: Path, name: str, data: bytes) -> None:
+    def _write(self, directory: Path, name: str, data: bytes, *, last: bytes) -> None:
+        """:param last: Written when the file is full; empty where there is no bound."""
         with self._lock:
             for attempt in (1, 2):
                 try:
@@ -111,7 +117,11 @@ class Logs:
                         raise
                     directory.mkdir(parents=True, exist_ok=True)
             try:
-                os.write(fd, data)
+                size = os.fstat(fd).st_size
+                if not last or size + len(data) <= MAX_JOB_BYTES:
+                    os.write(fd, data)
+                elif size <= MAX_JOB_BYTES:
+                    os.write(fd, data + last)
             finally:
                 os.close(fd)
 
