@@ -101,6 +101,9 @@ class WorkerPool:
                         return
                     seen, run = self._generation, self._run
                 if run is not None:
-                    worker.work(run)
+                    try:
+                        worker.work(run)
+                    except Exception:  # its datums are settled: what it failed to tidy up must not cost the next job its worker
+                        log.exception("worker %s: trouble behind its last datum of job %s", worker.name, run.job)
         finally:
             worker.close()

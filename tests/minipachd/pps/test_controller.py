@@ -160,6 +160,26 @@ def test_a_program_that_cannot_be_started_ahead_of_its_first_datum_costs_no_work
     assert (job.state, "no port for NextDatum" in job.reason) == (JobState.FAILURE, True)
 
 
+def test_trouble_behind_the_last_datum_of_a_job_costs_no_worker(pps: Pps, monkeypatch: pytest.MonkeyPatch) -> None:
+    discard, waiting = Worker._drop_output, [MemoryError("no process can be started to remove a container")]
+
+    def troubled(worker: Worker) -> None:
+        discard(worker)
+        if waiting:
+            raise waiting.pop()
+
+    monkeypatch.setattr(Worker, "_drop_output", troubled)
+    create(pps)
+    pps.start()
+    put(pps, "/a")
+    first = ended_job(pps)
+    put(pps, "/b")
+
+    later = job_once(pps, lambda job: job.seq > first.seq and job.terminal)
+
+    assert (first.state, later.state, waiting) == (JobState.SUCCESS, JobState.SUCCESS, [])
+
+
 def test_a_clock_that_is_set_forward_ends_no_job_before_its_time(pps: Pps, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     started, go_on = tmp_path / "started", {name: tmp_path / name for name in "ab"}
     for fifo in (started, *go_on.values()):
