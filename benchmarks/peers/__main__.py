@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=60, help="of the first run (%(default)s)")
     parser.add_argument("--more", type=int, default=10, help="images that come later (%(default)s)")
     parser.add_argument("--only", nargs="+", choices=list(PEERS), default=list(PEERS), metavar="NAME", help=", ".join(PEERS))
+    parser.add_argument("--steps", nargs="+", choices=[step.name.lower() for step in Step], default=[step.name.lower() for step in Step])
     parser.add_argument("--model", type=Path)
     parser.add_argument("--source", type=Path, help="folder of validly named images")
     parser.add_argument("--json", type=Path)
@@ -48,10 +49,13 @@ def main() -> None:
         root = Path(folder)
         what = material(root / "images", options.images + options.more, model=options.model, images=options.source)
         print(f"{options.images} and {options.more} images: {what.name}", flush=True)
-        report(measure(root, what.model, what.images, first=options.images, names=options.only), options.json)
+        steps = [step for step in Step if step.name.lower() in options.steps]
+        report(measure(root, what.model, what.images, first=options.images, names=options.only, steps=steps), options.json)
 
 
-def measure(root: Path, model: Path, images: Sequence[Path], *, first: int, names: Sequence[str]) -> Iterator[Figure | Curve]:
+def measure(
+    root: Path, model: Path, images: Sequence[Path], *, first: int, names: Sequence[str], steps: Sequence[Step]
+) -> Iterator[Figure | Curve]:
     """Wall time, CPU seconds and memory of every peer and step, and how many output files differ.
 
     :param images: Of the first run and of the second step together.
@@ -61,18 +65,18 @@ def measure(root: Path, model: Path, images: Sequence[Path], *, first: int, name
     failed = PartsFailedError()
     for name in names:
         with failed.noting(name):
-            yield from measure_peer(root, PEERS[name], name, model, images, first)
+            yield from measure_peer(root, PEERS[name], name, model, images, first, steps)
     failed.raise_any()
 
 
 def measure_peer(
-    root: Path, make: Callable[[World], Peer], name: str, model: Path, images: Sequence[Path], first: int
+    root: Path, make: Callable[[World], Peer], name: str, model: Path, images: Sequence[Path], first: int, steps: Sequence[Step]
 ) -> Iterator[Figure | Curve]:
-    """One peer through all steps."""
+    """One peer through the steps."""
     world = World.make(root / name, model)
     walls: list[tuple[str, float]] = []
     with contextlib.closing(make(world)) as peer:
-        for step in Step:
+        for step in steps:
             coming = {Step.FIRST: images[:first], Step.MORE: images[first:]}.get(step, [])
             world.happen(step, coming)
             with Usage() as usage:
