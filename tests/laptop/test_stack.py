@@ -150,12 +150,16 @@ def test_a_second_interrupt_leaves_nothing_running(tmp_path: Path) -> None:
 
 def test_a_terminal_that_is_closed_stops_what_was_started() -> None:
     waits = "import sys, signal, laptop.commands as c, laptop.__main__ as m; c.down = lambda _: (print('on', flush=True), signal.pause())"
-    command = [sys.executable, "-c", f"{waits}; sys.exit(m.main(['down']))"]
+    heeds = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)"  # the tests may run under nohup, which this would inherit
+    command = [sys.executable, "-c", f"{heeds}; {waits}; sys.exit(m.main(['down']))"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        process.send_signal(signal.SIGHUP)
-        _, errors = process.communicate(timeout=30)
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            process.send_signal(signal.SIGHUP)
+            _, errors = process.communicate(timeout=30)
+        finally:
+            process.kill()
 
     assert (process.returncode, errors) == (130, "\ninterrupted; everything that was started is stopped\n")
 
