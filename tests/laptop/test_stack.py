@@ -1,5 +1,6 @@
 import http.server
 import json
+import os
 import shlex
 import signal
 import socket
@@ -168,7 +169,9 @@ def test_a_terminal_that_is_closed_stops_what_was_started() -> None:
 def test_make_gives_the_command_only_what_it_takes(target: str) -> None:
     """KEEP and PARTS are of ``make bench``; they may stand in the environment of who runs it for hours."""
     variables = ["KEEP=file", "PARTS=load", "MODEL=m.pb", "IMAGES=folder"]
-    printed = subprocess.run(["make", "-n", target, *variables], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    command = ["make", "-n", "--no-print-directory", target, *variables]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # of the make that runs the tests
+    printed = subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, check=True).stdout
     _, _, arguments = printed.splitlines()[-1].partition(" -m laptop ")
 
     options = _parser().parse_args(shlex.split(arguments))
