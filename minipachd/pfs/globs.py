@@ -92,6 +92,40 @@ class Glob:
 
         return _REFERENCE.sub(group, template)
 
+    def narrowed(self, template: str, text: str) -> str | None:
+        """A pattern that fits every path that this one fits and for which :meth:`expand` of ``template`` gives ``text``, and maybe others.
+
+        :return: None where no such pattern is known: the brackets that the template refers to must be plain ones outside of others, and
+            the text must tell what each of them captured, because there is one alone or a slash between each two.
+        """
+        pieces = _REFERENCE.split(template)  # literal, then for each reference three groups and the literal behind it
+        literals, names = pieces[::4], [braced or bare for _, braced, bare in zip(pieces[1::4], pieces[2::4], pieces[3::4], strict=True)]
+        if self.depth is None or not all(name and name.isascii() and name.isdigit() and name != "0" for name in names):
+            return None
+        if len(set(names)) < len(names) or any("/" not in literal for literal in literals[1:-1]):
+            return None
+        captured = re.fullmatch("([^/]*)".join(map(re.escape, literals)), text, re.DOTALL)
+        spans = _plain_brackets(self.pattern)
+        if captured is None or spans is None or any(int(name) > len(spans) for name in names):
+            return None
+        pattern = self.pattern
+        values = dict(zip((spans[int(name) - 1] for name in names), captured.groups(), strict=True))
+        for start, end in sorted(values, reverse=True):
+            pattern = pattern[:start] + _escaped(values[start, end]) + pattern[end:]
+        return pattern if len(pattern) <= _MAX_PATTERN and paths.clean(pattern) == pattern else None
+
+
+def _plain_brackets(pattern: str) -> list[tuple[int, int]] | None:
+    """Where the capture groups of a pattern stand, if all are plain and none is inside of anything; else None."""
+    if re.search(r"[\\{\[]|[@?*+!]\(", pattern):
+        return None
+    spans = [match.span() for match in re.finditer(r"\([^()]*\)", pattern)]
+    return spans if pattern.count("(") == pattern.count(")") == len(spans) else None
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([*?\[\]{}()\\|@+!,^$-])", r"\\\1", text)
+
 
 @lru_cache(maxsize=512)
 def compile_glob(pattern: str) -> Glob:

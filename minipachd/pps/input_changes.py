@@ -1,7 +1,8 @@
 """What changed between two states of an input, at the price of the changes and not of the datums.
 
 A job with a hundred new files on top of a hundred thousand old ones looks at a hundred: file trees tell their differences, and a datum can
-only have come, gone or changed where a file did. Joins and groups have no such rule here: they are enumerated.
+only have come, gone or changed where a file did. A group changes where a file with its key did; who else has that key is looked up, where
+the key tells how their paths begin. Other groups, and joins, have no such rule here: they are enumerated.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,8 +11,11 @@ from itertools import product
 
 from minipachd.pfs import FileTree, Glob
 from minipachd.pfs.globs import compile_glob
-from minipachd.pps.inputs import InputCommit, InputCommits, Parts, combine, leaf_glob, leaf_part
-from minipachd.pps.spec import CronInput, CrossInput, Input, LeafInput, PfsInput, UnionInput, input_branch, leaves
+from minipachd.pps.datum import DatumInput
+from minipachd.pps.inputs import InputCommit, InputCommits, Parts, combine, group, leaf_glob, leaf_part
+from minipachd.pps.spec import CronInput, CrossInput, GroupInput, Input, LeafInput, PfsInput, UnionInput, input_branch, leaves
+
+_FILES_PER_KEY = 10  # to look up a key's members costs as much as to enumerate so many files
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +45,39 @@ def input_changes(node: Input, old: InputCommits, new: InputCommits) -> Changes 
             if len(known) < len(changes):
                 return None
             return Changes([parts for change in known for parts in change.removed], [parts for change in known for parts in change.added])
+        case GroupInput(children):
+            return _group(children, old, new)
         case _:
             return None
+
+
+def _group(children: tuple[Input, ...], old: InputCommits, new: InputCommits) -> Changes | None:
+    leaves = [child for child in children if isinstance(child, PfsInput)]
+    if len(leaves) < len(children):
+        return None
+    changes = [_leaf(leaf, old(leaf), new(leaf)) for leaf in leaves]
+    keys = {part.group_by for change in changes for parts in (*change.removed, *change.added) for part in parts}
+    if len(keys) * _FILES_PER_KEY > sum(new(leaf).files.tree.aggregate().count for leaf in leaves):
+        return None
+    narrowed: list[tuple[PfsInput, list[Glob]]] = []
+    for leaf in leaves:
+        glob = compile_glob(leaf.glob)
+        patterns = [glob.narrowed(leaf.group_by, key) for key in keys]
+        known = [pattern for pattern in patterns if pattern is not None]
+        if len(known) < len(patterns):
+            return None
+        narrowed.append((leaf, list(map(compile_glob, known))))
+
+    def members(commits: InputCommits) -> Iterator[DatumInput]:
+        for leaf, globs in narrowed:
+            commit, whole = commits(leaf), compile_glob(leaf.glob)
+            found = {info.path: info for glob in globs for info in commit.files.glob(glob) if whole.matches(info.path)}
+            for _, info in sorted(found.items()):
+                part = leaf_part(leaf, whole, commit.id, info)
+                if part.group_by in keys:
+                    yield part
+
+    return Changes(list(group(members(old))), list(group(members(new))))
 
 
 def _leaf(leaf: LeafInput, old: InputCommit, new: InputCommit) -> Changes:

@@ -44,7 +44,7 @@ def combine(node: Input, commits: InputCommits) -> Iterator[Parts]:
         case JoinInput(children):
             yield from _join([[part for parts in combine(child, commits) for part in parts] for child in children])
         case GroupInput(children):
-            yield from _group(part for child in children for parts in combine(child, commits) for part in parts)
+            yield from group(part for child in children for parts in combine(child, commits) for part in parts)
         case _:
             commit = commits(node)
             glob = compile_glob(leaf_glob(node))
@@ -102,9 +102,10 @@ def _join(children: list[list[DatumInput]]) -> Iterator[Parts]:
                 yield kept
 
 
-def _group(parts: Iterable[DatumInput]) -> Iterator[Parts]:
+def group(parts: Iterable[DatumInput]) -> Iterator[Parts]:
+    """One datum for each key."""
     by_key: dict[str, list[DatumInput]] = {}
     for part in parts:
         by_key.setdefault(part.group_by, []).append(part)
-    for group in by_key.values():
-        yield tuple(group)
+    for members in by_key.values():
+        yield tuple(members)

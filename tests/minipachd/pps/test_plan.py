@@ -1,10 +1,12 @@
 """Planning from what changed gives what planning from everything gives."""
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minipachd.pfs import CommitSetId, FileEntry, FileTree, Pfs
 from minipachd.pfs.filetree import encode_entry
+from minipachd.pps import input_changes
 from minipachd.pps.datum import DatumRecord, datum_hash, encode_record
 from minipachd.pps.inputs import InputCommit, datums
 from minipachd.pps.plan import Base, Inputs, Plan, make_plan
@@ -28,19 +30,41 @@ from minipachd.pps.spec import (
 from minipachd.storage import Entry, Tree
 
 KEY = PipelineKey("default", "p")
-PATHS = ["/a", "/b", "/d/x", "/d/y", "/d/e/z", "/c1", "/c2"]
+PATHS = ["/a", "/b", "/d/x", "/d/y", "/d/e/z", "/c1", "/c2", "/e/x", "/[*]/x", "/[*]/{-}"]
 GLOBS = ["/", "/*", "/*/*", "/**", "/d/*", "/c?", "/d/(x|e)", "/{a,d/**}", "/a"]
+GROUPED = [
+    *[(glob, "x") for glob in GLOBS],
+    ("/(*)", "$1"),
+    ("/(*)/(*)", "$1/$2"),
+    ("/(*)/(*)", "${2}/$1"),
+    ("/(*)/(*)", "$1"),
+    ("/(*)/(*)", "$2"),
+    ("/(*)/(*)", "$1$2"),
+    ("/(?)(*)", "$1"),
+    ("/(*)(*)", "$2/$1"),
+    ("/d/(*)", "d/$1"),
+    ("/*/(x|e)", "$1"),
+    ("/((d|a)*)", "$2"),
+    ("/(**)", "$1"),
+    ("/(?)*", "$1$$"),
+]
 
 
 def leaf(repo: str) -> st.SearchStrategy[Input]:
     return st.sampled_from(GLOBS).map(lambda glob: PfsInput(name=repo, project="default", repo=repo, glob=glob, group_by="x"))
 
 
+def grouped(repo: str) -> st.SearchStrategy[Input]:
+    return st.sampled_from(GROUPED).map(lambda way: PfsInput(name=repo, project="default", repo=repo, glob=way[0], group_by=way[1]))
+
+
+GROUPS = st.one_of(st.tuples(grouped("one")), st.tuples(grouped("one"), grouped("two"))).map(GroupInput)
 INPUTS = st.one_of(
+    GROUPS,
+    st.tuples(GROUPS, leaf("three")).map(CrossInput),
     leaf("one"),
     st.tuples(leaf("one"), leaf("two")).map(CrossInput),
     st.tuples(leaf("one"), leaf("two")).map(UnionInput),
-    st.tuples(leaf("one"), leaf("two")).map(GroupInput),
     st.tuples(st.tuples(leaf("one"), leaf("two")).map(UnionInput), leaf("three")).map(CrossInput),
     st.tuples(leaf("one"), leaf("two"), leaf("three")).map(CrossInput),
 )
@@ -63,7 +87,23 @@ def shown(plan: Plan) -> tuple[object, ...]:
     return plan.total, plan.skipped, plan.done, tasks, sorted(record.id for record in plan.dropped)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.fixture(autouse=True)
+def _as_if_there_were_many_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(input_changes, "_FILES_PER_KEY", 0)
+
+
+@pytest.mark.parametrize(("glob", "group_by", "cheap"), [("/(*)/(*).*", "$1/$2", True), ("/(*)", "$1", True), ("/(*)(*)", "$1$2", False)])
+def test_a_group_is_planned_from_changes_where_its_key_tells_its_paths(store: Pfs, glob: str, group_by: str, cheap: bool) -> None:
+    node = GroupInput((PfsInput(name="one", project="default", repo="one", glob=glob, group_by=group_by),))
+    old = commits(store, node, {"one": {"/a/1.jpg": "1", "/a/1.json": "1", "/b": "1"}}, "old")
+    new = commits(store, node, {"one": {"/a/1.jpg": "2", "/a/1.json": "1", "/a/2.jpg": "1", "/b": "1", "/c": "1"}}, "new")
+
+    changes = input_changes.input_changes(node, old.by_leaf.__getitem__, new.by_leaf.__getitem__)
+
+    assert (changes is not None) is cheap
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(node=INPUTS, before=STATE, after=STATE)
 def test_a_plan_from_changes_is_the_plan_from_everything(store: Pfs, node: Input, before: dict, after: dict) -> None:
     spec = PipelineSpec(pipeline=KEY, transform=Transform(cmd=("true",)), input=node, salt="s")
