@@ -77,7 +77,12 @@ def kill_server(root: Path, kills: int) -> Iterator[Figure]:
     moments, acknowledged = random.Random(8), dict[str, bytes]()
     with Engine(root) as engine:
         engine.client.create_repo("load")
-        found = [kill_in_the_middle(engine, acknowledged, moments.uniform(0.05, 0.5)) for _ in range(kills)]
+        found = []
+        for number in range(1, kills + 1):
+            proven = frozenset(acknowledged) if number < kills else frozenset()  # at last, all of them are read again
+            found.append(kill_in_the_middle(engine, acknowledged, moments.uniform(0.05, 0.5), proven=proven))
+            if number % 20 == 0:
+                print(f"  {number} kills of {kills}, {len(acknowledged)} files", file=sys.stderr, flush=True)
     yield from _outcome(
         f"{kills} kills of minipachd, {len(acknowledged)} files",
         lost=sum(len(recovery.lost) for recovery in found),
