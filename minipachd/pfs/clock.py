@@ -10,7 +10,7 @@ from minipachd.pfs.triggers import next_tick, tick
 
 log = logging.getLogger(__name__)
 
-_RETRY_NS = 60 * 10**9
+RETRY_NS = 60 * 10**9
 _LONGEST_WAIT_SECONDS = 60.0
 """Waiting does not notice that the machine's clock was set, nor that the machine slept: so it is looked at now and then."""
 
@@ -46,7 +46,7 @@ class Clock:
                 due_ns = self._act()
             except Exception:  # the edge of this thread: what is due later must come all the same
                 log.exception("%s failed, next try in a minute", self._thread.name)
-                due_ns = time.time_ns() + _RETRY_NS
+                due_ns = time.time_ns() + RETRY_NS
             self._changes.wait(seen, None if due_ns is None else min(_LONGEST_WAIT_SECONDS, max(0.0, (due_ns - time.time_ns()) / 1e9)))
 
 

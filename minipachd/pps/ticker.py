@@ -6,15 +6,13 @@ from functools import partial
 
 from minipachd.errors import MinipachdError
 from minipachd.pfs import DEFAULT_TAG, BranchKey, FileEntry, Pfs, Txn, View
-from minipachd.pfs.clock import Clock
+from minipachd.pfs.clock import RETRY_NS, Clock
 from minipachd.pps import records
 from minipachd.pps.cron import parse_schedule, tick_path, tick_time
 from minipachd.pps.plan import leaf_repo
 from minipachd.pps.spec import CronInput, leaves
 
 log = logging.getLogger(__name__)
-
-_RETRY_NS = 60 * 10**9
 
 
 def ticker(pfs: Pfs) -> Clock:
@@ -34,7 +32,7 @@ def _write_due_ticks(pfs: Pfs) -> int | None:
         except Exception as exc:  # somebody holds its commit open, say: the others tick all the same
             trace = not isinstance(exc, MinipachdError)
             log.warning("cron input %s of repo %s cannot tick, next try in a minute: %s", leaf.name, leaf_repo(leaf), exc, exc_info=trace)
-            upcoming.append(time.time_ns() + _RETRY_NS)
+            upcoming.append(time.time_ns() + RETRY_NS)
     return min((due_ns for due_ns in upcoming if due_ns is not None), default=None)
 
 

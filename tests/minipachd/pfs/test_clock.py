@@ -51,7 +51,7 @@ def test_a_branch_follows_at_the_next_tick_and_downstream_follows_it(pfs):
 
 
 def test_a_clock_goes_on_after_any_error(pfs, monkeypatch, caplog):
-    monkeypatch.setattr(clocks, "_RETRY_NS", 1)
+    monkeypatch.setattr(clocks, "RETRY_NS", 1)
     answers = iter([RuntimeError("no such thing"), OSError("disk"), None])
     acted = queue.Queue()
 
