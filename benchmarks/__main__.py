@@ -71,14 +71,17 @@ PARTS: Final[Mapping[str, Part]] = {
     "limit": _part("the pipelines over a bare TensorFlow loop", "pipeline", "--count 100", "--count 1000", (1, 6), "--images"),
     "latency": _part("one image, cold and warm", "latency", "--rounds 9", "--rounds 50", (0.5, 1.5), "--images"),
     "engine": _part("minipachd beside cp, git and dvc", "engine", "--only put", "", (1.5, 20)),
-    "peers": _part("what people would use", "peers", f"{_PEERS} {_FEW}", f"{_PEERS} {_MANY}", (3, 8), "--source"),
-    # Its other two steps put all images through the same tasks again: half an hour each.
+    "peers": _part("what people would use", "peers", f"{_PEERS} {_FEW}", f"{_PEERS} {_MANY}", (3, 11), "--source"),
+    # Its other two steps put all images through the same tasks again, half an hour each; the part below has them with few images.
     "peers-mapped": _part(
         "one Airflow task per image", "peers", f"{_MAPPED} {_FEW}", f"{_MAPPED} {_MANY} --steps first more", (2.5, 34), "--source"
     ),
-    "growth": _part("nights on top of many nights", "growth", "--history 0 1000 3000", "", (1, 25)),
+    "peers-mapped-few": _part(
+        "one Airflow task per image, every step, few images", "peers", None, f"{_MAPPED} {_FEW}", (2.5, 2.5), "--source"
+    ),
+    "growth": _part("nights on top of many nights", "growth", "--history 0 1000 3000", "", (1, 18)),
     "load": _part("eight clients", "load", "--seconds 20", "--seconds 600", (0.5, 10.5)),
-    "faults": _part("what goes wrong", "faults", "--kills 10", "--kills 200 --full", (3, 15)),
+    "faults": _part("what goes wrong", "faults", "--kills 10", "--kills 200 --full", (3, 20)),
     "batches": _part("batches beside one Airflow task per image", "airflow_batches", None, "--images 1000", (16, 16)),
     "archive": _part("an archive of 100,000 images, backfilled", "airflow_archive", None, "--server-side --once", (12, 12)),
     "dashboard": _part("the dashboard's pages", "dashboard", None, "", (4, 4)),

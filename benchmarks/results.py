@@ -146,9 +146,9 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _commit() -> str:
-    """The commit of the code that ran; a plus sign where files differed from it."""
+    """The commit of the code that ran; a plus sign where files differed from it, other than what earlier runs wrote."""
     commit = _git("rev-parse", "--short", "HEAD")
-    return commit + "+" if commit and _git("status", "--porcelain", "--untracked-files=no") else commit
+    return commit + "+" if commit and _git("status", "--porcelain", "--untracked-files=no", ".", ":!benchmarks/results") else commit
 
 
 def _git(*arguments: str) -> str:

@@ -87,7 +87,7 @@ def measure_peer(
             yield Figure(f"{what}, CPU", usage.cpu_seconds, "s")
             yield Figure(f"{what}, memory", usage.peak_mib, "MiB")
             yield _compare(root, step, peer, name, what)
-        yield Curve("peers", peer.name, "s", tuple(walls))
+        yield Curve(f"peers-{first}", peer.name, "s", tuple(walls))
     shutil.rmtree(world.root)
 
 
