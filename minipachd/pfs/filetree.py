@@ -111,8 +111,8 @@ class FileTree:
         """Everything at the glob's depth, without looking into directories that its prefix rules out."""
         start, stop = paths.directory_range(paths.clean(directory))
         if glob.prefix.startswith(directory):
-            head = glob.prefix[len(directory) :].split("/")[0]
-            wanted = (directory + head).encode()
+            head, slash, _ = glob.prefix[len(directory) :].partition("/")  # with its slash, a name is whole
+            wanted = (directory + head + slash).encode()
             start, stop = max(start, wanted), min(stop, wanted[:-1] + bytes([wanted[-1] + 1]))
         for child in self._children_between(start, stop, directory):
             if glob.depth == depth:

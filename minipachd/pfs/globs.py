@@ -124,7 +124,7 @@ def _plain_brackets(pattern: str) -> list[tuple[int, int]] | None:
 
 
 def _escaped(text: str) -> str:
-    return re.sub(r"([*?\[\]{}()\\|@+!,^$-])", r"\\\1", text)
+    return re.sub(r"([*?\[{(\\@+!])", r"\\\1", text)
 
 
 @lru_cache(maxsize=512)

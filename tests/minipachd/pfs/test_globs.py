@@ -101,6 +101,26 @@ def build(nodes, files):
     return FileTree(tree)
 
 
+def test_a_glob_below_a_directory_does_not_read_those_whose_names_merely_begin_like_it(nodes):
+    crowd = [f"/dev1{digit}/{number:04}.json" for digit in range(10) for number in range(300)]
+    tree = build(nodes, ["/dev1/0001.json", "/dev1/0002.json", *crowd])
+    fresh = NodeStore(nodes[0])
+    found = FileTree(Tree(fresh, tree.root)).glob("/dev1/0001.*")
+    assert [info.path for info in found] == ["/dev1/0001.json"]
+    assert fresh.load.cache_info().misses <= 10  # of some hundred nodes
+
+
+def test_a_pattern_narrowed_to_a_key_begins_with_all_that_the_key_says():
+    narrowed = Glob("/(*)/(*).*").narrowed("$1/$2", "cam-1,@home^2/16|00")
+    assert narrowed is not None
+    assert Glob(narrowed).prefix.startswith("/cam-1,")
+    assert Glob(narrowed).matches("/cam-1,@home^2/16|00.json")
+    assert not Glob(narrowed).matches("/cam-1,@home^2/16.json")
+    plain = Glob("/(*)/(*).*").narrowed("$1/$2", "cam-1/1600")
+    assert plain is not None
+    assert Glob(plain).prefix == "/cam-1/1600."
+
+
 def without_collisions(files):
     return {path for path in files if not any(other.startswith(path + "/") for other in files)}
 
