@@ -11,7 +11,7 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from minipachd.errors import MinipachdError
@@ -37,9 +37,9 @@ class OutputError(MinipachdError):
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """A file as we left it; ``entry`` is what it stands for, which an empty placeholder does not contain."""
+    """A file as we left it: what it contains, or would if it were no empty placeholder, and what the file system said of it then."""
 
-    entry: FileEntry
+    chunks: bytes
     empty: bool
     inode: int
     size: int
@@ -73,6 +73,7 @@ class WorkDir:
         self._pfs = pfs
         self._owner = owner
         self._confined = confined
+        self._wanted: Mapping[str, Wanted] = {}
         self._written: dict[str, _Written] = {}
         self._make_directory(OUT)
 
@@ -90,7 +91,7 @@ class WorkDir:
                 needed.add(path)
         kept: dict[str, _Written] = {}
         self._clean("", wanted, needed, kept)
-        self._written = kept
+        self._wanted, self._written = wanted, kept
         for path in sorted(needed):
             self._make_directory(path)
         size = 0
@@ -186,8 +187,9 @@ class WorkDir:
 
     def _untouched_input(self, source: str) -> FileEntry | None:
         root = str(self.root) + "/"
-        written = self._written.get(source.removeprefix(root)) if source.startswith(root) else None
-        return written.entry if written is not None and written.untouched(os.lstat(source)) else None
+        path = source.removeprefix(root)
+        written = self._written.get(path) if path != source else None
+        return self._wanted[path].entry if written is not None and written.untouched(os.lstat(source)) else None
 
     def _clean(self, prefix: str, wanted: Mapping[str, Wanted], needed: set[str], kept: dict[str, _Written]) -> None:
         """Remove all that the next datum does not need, below one directory; what may stay goes into ``kept``.
@@ -222,12 +224,12 @@ class WorkDir:
             if (
                 written is None
                 or want is None
-                or (written.entry.chunks, written.empty) != (want.entry.chunks, want.empty)
+                or (written.chunks, written.empty) != (want.entry.chunks, want.empty)
                 or not written.untouched(child.stat(follow_symlinks=False))
             ):
                 Path(child.path).unlink()
             else:
-                kept[path] = replace(written, entry=want.entry)
+                kept[path] = written
 
     def _make_directory(self, path: str) -> None:
         directory = self.root / path
@@ -246,7 +248,7 @@ class WorkDir:
             self._pfs.write_to(want.entry, target)
         self._give(target)
         now = target.lstat()
-        self._written[path] = _Written(want.entry, want.empty, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+        self._written[path] = _Written(want.entry.chunks, want.empty, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
         return now.st_size
 
     def _give(self, path: Path) -> None:

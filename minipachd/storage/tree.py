@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import NamedTuple, Self
 from weakref import WeakSet
 
 import msgspec
@@ -56,11 +56,26 @@ class Aggregate:
 
 
 class _Child(NamedTuple):
-    """An entry of an inner node: the last key below it, the node, and the sums over it."""
+    """An entry of an inner node: the last key below it, the node, and the number and sums of its entries; few are ever added up."""
 
     key: bytes
     id: bytes
-    sums: Aggregate
+    number: int
+    weight: int
+    digest: bytes
+
+    @classmethod
+    def over(cls, key: bytes, node_id: bytes, sums: Aggregate) -> Self:
+        return cls(key, node_id, sums.count, sums.weight, sums.hash)
+
+    @property
+    def sums(self) -> Aggregate:
+        return Aggregate(self.number, self.weight, int.from_bytes(self.digest, "big"))
+
+
+_NODE = msgspec.msgpack.Decoder(tuple[int, msgspec.Raw])  # level, rows
+_ENTRIES = msgspec.msgpack.Decoder(list[Entry])
+_CHILDREN = msgspec.msgpack.Decoder(list[_Child])
 
 
 class _Node:
@@ -149,13 +164,8 @@ class NodeStore:
             raise CorruptError(
                 f"tree node {node_id.hex()} is {'missing' if row is None else 'damaged'} in the database; restore it from a backup"
             )
-        level, rows = msgspec.msgpack.decode(row[0])
-        if level == 0:
-            return _Node(0, [Entry(*fields) for fields in rows], [])
-        children = [
-            _Child(key, child, Aggregate(count, weight, int.from_bytes(digest, "big"))) for key, child, count, weight, digest in rows
-        ]
-        return _Node(level, [], children)
+        level, rows = _NODE.decode(row[0])
+        return _Node(0, _ENTRIES.decode(rows), []) if level == 0 else _Node(level, [], _CHILDREN.decode(rows))
 
 
 class Tree:
@@ -348,15 +358,16 @@ class _Builder:
     def _cut_leaf(self) -> None:
         entries, self._entries = self._entries, []
         node = self._encode(0, entries)
-        self.add_child(_Child(entries[-1].key, node, _sum_entries(entries)), 1)
+        self.add_child(_Child.over(entries[-1].key, node, _sum_entries(entries)), 1)
 
     def _cut(self, level: int) -> None:
         children, self._levels[level] = self._levels[level], []
-        rows = [(key, child, sums.count, sums.weight, sums.hash) for key, child, sums in children]
-        sums = children[0].sums
-        for child in children[1:]:
-            sums += child.sums
-        self.add_child(_Child(children[-1].key, self._encode(level, rows), sums), level + 1)
+        sums = Aggregate(
+            sum(child.number for child in children),
+            sum(child.weight for child in children),
+            sum(int.from_bytes(child.digest, "big") for child in children) % _MODULUS,
+        )
+        self.add_child(_Child.over(children[-1].key, self._encode(level, children), sums), level + 1)
 
     def _encode(self, level: int, rows: object) -> bytes:
         data = msgspec.msgpack.encode((level, rows))
