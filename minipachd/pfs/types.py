@@ -1,10 +1,12 @@
 """The nouns of PFS, as frozen values: what the rest of the engine passes around and what the API translates to messages."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import IntEnum
 from hashlib import blake2b
-from typing import TYPE_CHECKING, NewType, Protocol, Self
+from typing import TYPE_CHECKING, NewType, Protocol
+
+import msgspec
 
 if TYPE_CHECKING:
     from minipachd.pfs.txn import Txn
@@ -178,8 +180,7 @@ class Commit:
 CHUNK_ID_BYTES = 32
 
 
-@dataclass(frozen=True, slots=True)
-class FileEntry:
+class FileEntry(msgspec.Struct, frozen=True, gc=False):
     """One piece of content at a path.
 
     :ivar path: Absolute, as ``/dir/name``.
@@ -198,9 +199,9 @@ class FileEntry:
         """32 bytes; equal exactly when the content is."""
         return blake2b(self.chunks, digest_size=32).digest()
 
-    def moved(self, path: str, *, tag: str) -> Self:
+    def moved(self, path: str, *, tag: str) -> "FileEntry":
         """The same content under another path or tag; no byte is copied."""
-        return replace(self, path=path, tag=tag)
+        return FileEntry(path, tag, self.size, self.chunks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from minipachd.errors import MinipachdError
 from minipachd.pfs import FileEntry, Pfs, Upload, paths
@@ -35,8 +36,7 @@ class OutputError(MinipachdError):
     """Something in ``/pfs/out`` cannot be stored. The datum fails with this text."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Written:
+class _Written(msgspec.Struct, frozen=True, gc=False):
     """A file as we left it: what it contains, or would if it were no empty placeholder, and what the file system said of it then."""
 
     chunks: bytes
@@ -50,8 +50,7 @@ class _Written:
         return (now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns) == (self.inode, self.size, self.mtime_ns, self.ctime_ns)
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True, gc=False):
     """A file that a datum needs: what it is, and whether a placeholder of zero bytes will do."""
 
     entry: FileEntry

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from typing import NamedTuple, Self
+from typing import Self
 from weakref import WeakSet
 
 import msgspec
@@ -30,7 +30,8 @@ EMPTY_ROOT = b""
 SCHEMA = Schema("nodes", ("CREATE TABLE nodes (id BLOB PRIMARY KEY, data BLOB NOT NULL);",))
 
 
-class Entry(NamedTuple):
+# Nodes keep very many of these: without "gc" the collector of cycles need not look at them, again and again.
+class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One key and what it maps to; ``weight`` is a number that ranges can be summed over (bytes of a file, 1 for a failed datum)."""
 
     key: bytes
@@ -55,12 +56,12 @@ class Aggregate:
         return self.digest.to_bytes(32, "big")
 
 
-class _Child(NamedTuple):
+class _Child(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An entry of an inner node: the last key below it, the node, and the number and sums of its entries; few are ever added up."""
 
     key: bytes
     id: bytes
-    number: int
+    count: int
     weight: int
     digest: bytes
 
@@ -70,12 +71,7 @@ class _Child(NamedTuple):
 
     @property
     def sums(self) -> Aggregate:
-        return Aggregate(self.number, self.weight, int.from_bytes(self.digest, "big"))
-
-
-_NODE = msgspec.msgpack.Decoder(tuple[int, msgspec.Raw])  # level, rows
-_ENTRIES = msgspec.msgpack.Decoder(list[Entry])
-_CHILDREN = msgspec.msgpack.Decoder(list[_Child])
+        return Aggregate(self.count, self.weight, int.from_bytes(self.digest, "big"))
 
 
 class _Node:
@@ -86,6 +82,16 @@ class _Node:
     def __init__(self, level: int, entries: list[Entry], children: list[_Child]) -> None:
         self.level, self.entries, self.children = level, entries, children
         self.keys = [entry.key for entry in entries] if level == 0 else [child.key for child in children]
+
+
+_NODE = msgspec.msgpack.Decoder(tuple[int, msgspec.Raw])  # level, rows
+_ENTRIES = msgspec.msgpack.Decoder(list[Entry])
+_CHILDREN = msgspec.msgpack.Decoder(list[_Child])
+
+
+def _decoded(data: bytes) -> _Node:
+    level, rows = _NODE.decode(data)
+    return _Node(0, _ENTRIES.decode(rows), []) if level == 0 else _Node(level, [], _CHILDREN.decode(rows))
 
 
 class NodeStore:
@@ -164,8 +170,7 @@ class NodeStore:
             raise CorruptError(
                 f"tree node {node_id.hex()} is {'missing' if row is None else 'damaged'} in the database; restore it from a backup"
             )
-        level, rows = _NODE.decode(row[0])
-        return _Node(0, _ENTRIES.decode(rows), []) if level == 0 else _Node(level, [], _CHILDREN.decode(rows))
+        return _decoded(row[0])
 
 
 class Tree:
@@ -349,11 +354,11 @@ class _Builder:
         """Leave out roots with a single child; they are not kept unless they were there before."""
         while True:
             data = self.encoded.get(node_id)
-            level, rows = msgspec.msgpack.decode(data) if data is not None else _shape(nodes.load(node_id))
-            if level == 0 or len(rows) > 1:
+            node = _decoded(data) if data is not None else nodes.load(node_id)
+            if node.level == 0 or len(node.children) > 1:
                 return node_id
             self.encoded.pop(node_id, None)
-            node_id = rows[0][1]
+            node_id = node.children[0].id
 
     def _cut_leaf(self) -> None:
         entries, self._entries = self._entries, []
@@ -363,7 +368,7 @@ class _Builder:
     def _cut(self, level: int) -> None:
         children, self._levels[level] = self._levels[level], []
         sums = Aggregate(
-            sum(child.number for child in children),
+            sum(child.count for child in children),
             sum(child.weight for child in children),
             sum(int.from_bytes(child.digest, "big") for child in children) % _MODULUS,
         )
@@ -442,14 +447,11 @@ def _node_id(data: bytes) -> bytes:
 
 def _sum_entries(entries: list[Entry]) -> Aggregate:
     digest = weights = 0
-    for key, value, weight in entries:
-        digest += int.from_bytes(blake2b(b"%d %d " % (len(key), weight) + key + value, digest_size=32).digest(), "big")
-        weights += weight
+    for entry in entries:
+        head = b"%d %d " % (len(entry.key), entry.weight)
+        digest += int.from_bytes(blake2b(head + entry.key + entry.value, digest_size=32).digest(), "big")
+        weights += entry.weight
     return Aggregate(len(entries), weights, digest % _MODULUS)
-
-
-def _shape(node: _Node) -> tuple[int, list[Entry] | list[_Child]]:
-    return node.level, node.entries or node.children
 
 
 def _merged(entries: list[Entry], changes: list[tuple[bytes, Entry | None]]) -> list[Entry]:

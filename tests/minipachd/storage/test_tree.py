@@ -75,7 +75,7 @@ def test_diff_is_the_difference(database, nodes, before, after):
     found = list(new.diff(old))
 
     assert [key for key, _, _ in found] == sorted(changed)
-    assert {key: (tuple(a[1:]) if a else None, tuple(b[1:]) if b else None) for key, a, b in found} == changed
+    assert {key: ((a.value, a.weight) if a else None, (b.value, b.weight) if b else None) for key, a, b in found} == changed
 
 
 @PROPERTY
