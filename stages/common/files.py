@@ -22,14 +22,23 @@ def walk_files(root: Path) -> Iterator[Path]:
     if not root.is_dir():
         yield root
         return
+    for folder, names in walk_folders(root):
+        for name in names:
+            yield Path(folder, name)
+
+
+def walk_folders(root: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield ``root`` and the folders under it, in name order, each with the sorted names of its files.
+
+    :raises StageError: A folder cannot be read, or there is none.
+    """
 
     def refuse(error: OSError) -> None:
         raise StageError(f"{error.filename}: cannot be listed: {error.strerror}")
 
     for folder, subfolders, names in os.walk(root, onerror=refuse, followlinks=True):
         subfolders.sort()
-        for name in sorted(names):
-            yield Path(folder, name)
+        yield folder, sorted(names)
 
 
 def path_within(path: Path, root: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+import os.path
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from stages.common.errors import StageError
-from stages.common.files import read_json, walk_files
+from stages.common.files import read_json, walk_folders
 from stages.common.names import seconds_of
 
 log = logging.getLogger(__name__)
 
 CLASSES_FROM_NEWEST = 1000
+_HOUR, _DAY = 3600, 86_400  # seconds
 
 
 @dataclass
@@ -66,33 +68,27 @@ def count_threats(root: Path, *, classes_from_newest: int = CLASSES_FROM_NEWEST)
     :param root: Output folder of threat-detect; one that is missing holds no threat.
     """
     counts = Counts()
-    newest: list[tuple[int, str, Path]] = []
-    for path in walk_files(root) if root.exists() else ():
-        seconds = _seconds(path, root)
-        if seconds is None:
-            continue
-        moment = datetime.fromtimestamp(seconds, tz=UTC)
-        counts.devices[path.parent.name] += 1
-        counts.days[moment.date()] += 1
-        counts.hours[moment.hour] += 1
-        counts.first = min(counts.first or moment, moment)
-        counts.last = max(counts.last or moment, moment)
-        entry = (seconds, str(path), path)
-        if len(newest) < classes_from_newest:
-            heapq.heappush(newest, entry)
-        else:
-            heapq.heappushpop(newest, entry)
-    _count_classes(counts, (path for _, _, path in newest))
+    found: list[tuple[int, str]] = []
+    for folder, names in walk_folders(root) if root.exists() else ():
+        # As plain text, and times as numbers: all history comes by here in each job.
+        relative = os.path.relpath(folder, root)
+        is_device = relative != "." and "/" not in relative
+        before = len(found)
+        for name in names:
+            seconds = seconds_of(name.removesuffix(".json")) if is_device and name.endswith(".json") else None
+            if seconds is None:
+                log.warning("%s: not counted: not <device>/<timestamp>.json", os.path.normpath(f"{relative}/{name}"))
+            else:
+                found.append((seconds, f"{folder}/{name}"))
+        if len(found) > before:
+            counts.devices[relative] = len(found) - before
+    if found:
+        counts.first, counts.last = (datetime.fromtimestamp(pick(found)[0], tz=UTC) for pick in (min, max))
+    for day, number in Counter(seconds // _DAY for seconds, _ in found).items():
+        counts.days[datetime.fromtimestamp(day * _DAY, tz=UTC).date()] = number
+    counts.hours.update(seconds % _DAY // _HOUR for seconds, _ in found)
+    _count_classes(counts, (Path(path) for _, path in heapq.nlargest(classes_from_newest, found)))
     return counts
-
-
-def _seconds(path: Path, root: Path) -> int | None:
-    """Return the time of a threat file, None (and a line in the log) for anything else."""
-    relative = path.relative_to(root)
-    seconds = seconds_of(path.stem) if len(relative.parts) == 2 and path.suffix == ".json" else None
-    if seconds is None:
-        log.warning("%s: not counted: not <device>/<timestamp>.json", relative)
-    return seconds
 
 
 def _count_classes(counts: Counts, paths: Iterable[Path]) -> None:
