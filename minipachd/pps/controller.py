@@ -8,7 +8,7 @@ import time
 from minipachd.errors import MinipachdError
 from minipachd.pfs import Commit
 from minipachd.pps import jobs, records
-from minipachd.pps.datum import encode_record
+from minipachd.pps.datum import encode_record, record_tree
 from minipachd.pps.egress import EgressFailedError, EgressTimedOutError, egress
 from minipachd.pps.plan import Inputs, Plan, find_base, find_salvage, make_plan, resolve_inputs
 from minipachd.pps.pool import WorkerPool
@@ -366,7 +366,7 @@ class Controller:
             pool.close()
 
     def _tree(self, root: bytes | None) -> Tree:
-        return Tree(self._pfs.nodes, root or EMPTY_ROOT)
+        return record_tree(self._pfs.nodes, root)
 
 
 def _deadline(job: Job, pipeline: Pipeline) -> float | None:

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from minipachd.pps.spec import DatumId, DatumState, JobId
+from minipachd.storage import EMPTY_ROOT, NodeStore, Tree
 
 
-class DatumInput(msgspec.Struct, frozen=True, kw_only=True):
+class DatumInput(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One matched file or directory of an input.
 
     :ivar commit_id: The commit that is read, after aliases are resolved.
@@ -42,7 +43,7 @@ class Datum(msgspec.Struct, frozen=True):
     inputs: tuple[DatumInput, ...]
 
 
-class DatumStats(msgspec.Struct, frozen=True, kw_only=True):
+class DatumStats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one datum, or all of a job, cost. Times are nanoseconds."""
 
     download_ns: int = 0
@@ -61,7 +62,7 @@ class DatumStats(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class DatumRecord(msgspec.Struct, frozen=True, kw_only=True):
+class DatumRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is kept of a datum that a job has settled.
 
     :ivar job: The job that ran it; a later job that skips it keeps this record as it is.
@@ -79,6 +80,7 @@ class DatumRecord(msgspec.Struct, frozen=True, kw_only=True):
     stats: DatumStats = DatumStats()
 
 
+_BITS_PER_LEVEL = 3  # a record has some 500 bytes, and new ones lie anywhere between the others
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(DatumRecord)
 
@@ -89,6 +91,14 @@ def encode_record(record: DatumRecord) -> bytes:
 
 def decode_record(data: bytes) -> DatumRecord:
     return _decoder.decode(data)
+
+
+def record_tree(nodes: NodeStore, root: bytes | None) -> Tree:
+    """Records by the ids of their datums; the weight of one is 1 unless it is a success.
+
+    :param root: As a job has it; None while it has none.
+    """
+    return Tree(nodes, root or EMPTY_ROOT, bits=_BITS_PER_LEVEL)
 
 
 def make_datum(inputs: Iterable[DatumInput]) -> Datum:

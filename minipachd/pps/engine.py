@@ -13,7 +13,7 @@ from minipachd.pps import pipelines, records
 from minipachd.pps.batching import ServeGate
 from minipachd.pps.containers import Containers, EngineUnavailableError, Runtime
 from minipachd.pps.controller import Controller
-from minipachd.pps.datum import Datum, DatumRecord, decode_record
+from minipachd.pps.datum import Datum, DatumRecord, decode_record, record_tree
 from minipachd.pps.environment import ServerAddress
 from minipachd.pps.inputs import datums
 from minipachd.pps.jobs import JobObserver
@@ -28,7 +28,7 @@ from minipachd.pps.ticker import ticker, write_tick
 from minipachd.pps.validate import input_with_defaults
 from minipachd.pps.workdir import remove_tree
 from minipachd.pps.worker import Services, WorkerStatus, data_filter
-from minipachd.storage import EMPTY_ROOT, DataDirectory, Tree
+from minipachd.storage import DataDirectory, Tree
 
 log = logging.getLogger(__name__)
 
@@ -226,7 +226,7 @@ class Pps:
             )
 
     def _tree(self, job: Job) -> Tree:
-        return Tree(self.pfs.nodes, job.datums or EMPTY_ROOT)
+        return record_tree(self.pfs.nodes, job.datums)
 
     # Threads
 

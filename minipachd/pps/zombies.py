@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from minipachd.pfs import USER_REPO, Commit, View
 from minipachd.pps import records
-from minipachd.pps.datum import decode_record
+from minipachd.pps.datum import decode_record, record_tree
 from minipachd.pps.spec import JobId, JobKey, JobState, PipelineKey
-from minipachd.storage import NodeStore, Tree
+from minipachd.storage import NodeStore
 
 
 def zombies(view: View, nodes: NodeStore, commits: list[Commit]) -> Iterator[str]:
@@ -16,7 +16,7 @@ def zombies(view: View, nodes: NodeStore, commits: list[Commit]) -> Iterator[str
         job = records.find_job(view.db, JobKey(PipelineKey(repo.project, repo.name), JobId(commit.id))) if repo.type == USER_REPO else None
         if job is None or job.datums is None or job.state is not JobState.SUCCESS:
             continue
-        settled = Tree(nodes, job.datums)
+        settled = record_tree(nodes, job.datums)
         for piece in view.files(commit).pieces():
             entry = settled.get(piece.tag.encode())
             if entry is None or piece.path not in decode_record(entry.value).outputs:

@@ -20,7 +20,7 @@ import msgspec
 from minipachd.errors import CorruptError
 from minipachd.storage.database import Database, Schema
 
-_BITS_PER_LEVEL = 5  # a node has 2^5 = 32 entries on average
+_BITS_PER_LEVEL = 5
 _CACHED_NODES = 4096
 _MODULUS = 1 << 256
 
@@ -177,12 +177,14 @@ class Tree:
     """One immutable version. Reading works from any thread; :meth:`edit` needs the thread's write transaction.
 
     :param root: As :attr:`root` of an earlier tree gave it.
+    :param bits: Nodes that an edit makes have 2 to the power of that many entries on average. Trees with long values under keys in no
+        order want small nodes: each change writes a whole one. Equal content has equal nodes only where this was the same, too.
     """
 
-    __slots__ = ("__weakref__", "_nodes", "root")
+    __slots__ = ("__weakref__", "_bits", "_nodes", "root")
 
-    def __init__(self, nodes: NodeStore, root: bytes = EMPTY_ROOT) -> None:
-        self._nodes, self.root = nodes, root
+    def __init__(self, nodes: NodeStore, root: bytes = EMPTY_ROOT, *, bits: int = _BITS_PER_LEVEL) -> None:
+        self._nodes, self.root, self._bits = nodes, root, bits
         if root:
             nodes.hold(self)
 
@@ -219,7 +221,7 @@ class Tree:
         if not changes:
             return self
         keys = sorted(changes)
-        builder = _Builder()
+        builder = _Builder(self._bits)
         if self.root:
             self._rewrite(builder, self.root, [(key, changes[key]) for key in keys], keys)
         else:
@@ -229,7 +231,7 @@ class Tree:
                     builder.add_entry(entry)
         root = builder.finish(self._nodes)
         self._nodes.save(builder.encoded)
-        return Tree(self._nodes, root)
+        return Tree(self._nodes, root, bits=self._bits)
 
     def diff(self, old: "Tree") -> Iterator[tuple[bytes, Entry | None, Entry | None]]:
         """What changed from ``old`` to this version: ``(key, old entry, new entry)`` in key order. Costs about the number of changes."""
@@ -314,25 +316,26 @@ class Tree:
 class _Builder:
     """Takes entries and whole subtrees in key order and cuts nodes where the keys say."""
 
-    def __init__(self) -> None:
+    def __init__(self, bits: int) -> None:
+        self._bits = bits
         self.encoded: dict[bytes, bytes] = {}
         self._entries: list[Entry] = []
         self._levels: list[list[_Child]] = [[]]  # index n: children of the unfinished node of level n; 0 is not used
 
     def can_take(self, child: _Child, level: int) -> bool:
         """Whether a subtree can go into the node of ``level`` as it is: nothing smaller is unfinished, and it ends where a node ends."""
-        return not self._entries and not any(self._levels[1:level]) and _height(child.key) >= level
+        return not self._entries and not any(self._levels[1:level]) and _height(child.key, self._bits) >= level
 
     def add_entry(self, entry: Entry) -> None:
         self._entries.append(entry)
-        if _height(entry.key) > 0:
+        if _height(entry.key, self._bits) > 0:
             self._cut_leaf()
 
     def add_child(self, child: _Child, level: int) -> None:
         while len(self._levels) <= level:
             self._levels.append([])
         self._levels[level].append(child)
-        if _height(child.key) > level:
+        if _height(child.key, self._bits) > level:
             self._cut(level)
 
     def finish(self, nodes: NodeStore) -> bytes:
@@ -435,10 +438,10 @@ class _Cursor:
                 self.advance()
 
 
-def _height(key: bytes) -> int:
-    """Up to which level a node ends after this key: 0 for most keys, 1 for one in 32, 2 for one in 1024."""
+def _height(key: bytes, bits: int) -> int:
+    """Up to which level a node ends after this key: 0 for most keys, 1 for one in 2^bits, 2 for one in 4^bits."""
     number = int.from_bytes(blake2b(key, digest_size=8).digest(), "big")
-    return ((number & -number).bit_length() - 1) // _BITS_PER_LEVEL if number else 64 // _BITS_PER_LEVEL
+    return ((number & -number).bit_length() - 1) // bits if number else 64 // bits
 
 
 def _node_id(data: bytes) -> bytes:

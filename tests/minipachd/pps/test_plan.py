@@ -1,13 +1,15 @@
 """Planning from what changed gives what planning from everything gives."""
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import asdict
 
 from minipachd.pfs import CommitSetId, FileEntry, FileTree, Pfs
 from minipachd.pfs.filetree import encode_entry
 from minipachd.pps import input_changes
-from minipachd.pps.datum import DatumRecord, datum_hash, encode_record
+from minipachd.pps.datum import DatumInput, DatumRecord, datum_hash, decode_record, encode_record, make_datum, record_tree
 from minipachd.pps.inputs import InputCommit, datums
 from minipachd.pps.plan import Base, Inputs, Plan, make_plan
 from minipachd.pps.records import Job, Pipeline
@@ -114,7 +116,20 @@ def test_a_plan_from_changes_is_the_plan_from_everything(store: Pfs, node: Input
         for datum in datums(node, old.by_leaf.__getitem__)
     ]
     with store.database.transaction():
-        settled = Tree(store.nodes).edit(Entry(record.id.encode(), encode_record(record)) for record in records)
+        settled = record_tree(store.nodes, None).edit(Entry(record.id.encode(), encode_record(record)) for record in records)
     base = Base(Job(JobKey(KEY, JobId("old")), 1, 1, JobState.SUCCESS, 0), spec, b"", old)
 
     assert shown(make_plan(pipeline, new, settled, JobId("new"), base=base)) == shown(make_plan(pipeline, new, settled, JobId("new")))
+
+
+def test_a_record_is_short_and_one_that_names_its_defaults_is_read_as_well() -> None:
+    part = DatumInput(
+        name="images", project="default", repo="images", repo_type="user", branch="master", commit_id="c", path="/a", hash=b"h", size=1
+    )
+    datum = make_datum([part])
+    record = DatumRecord(id=datum.id, job=JobId("j"), hash=b"d", state=DatumState.SUCCESS, inputs=datum.inputs, outputs=("/a",))
+    spelled_out = msgspec.msgpack.encode(
+        asdict(record) | {"inputs": [asdict(part)], "stats": asdict(record.stats), "reason": ""}  # as earlier versions wrote it
+    )
+    assert decode_record(spelled_out) == decode_record(encode_record(record)) == record
+    assert len(encode_record(record)) < len(spelled_out) * 2 / 3

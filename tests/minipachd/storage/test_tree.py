@@ -113,6 +113,39 @@ def test_a_small_change_to_a_large_tree_costs_little(database, nodes):
     assert nodes.load.cache_info().misses <= 12, "the difference must skip what both versions share"
 
 
+@PROPERTY
+@given(before=CONTENT, after=CONTENT, bits=st.tuples(st.integers(1, 6), st.integers(1, 6)))
+def test_a_tree_of_large_nodes_goes_on_as_one_of_small_ones(database, nodes, before, after, bits):
+    first, second = bits
+    with database.transaction():
+        old = Tree(nodes, bits=first).edit(entries(before))
+        new = Tree(nodes, old.root, bits=second).edit(entries(after), list(before)[::3])
+    expected = {key: before[key] for at, key in enumerate(before) if at % 3} | after
+    changed = sorted(key for key in before | expected if before.get(key) != expected.get(key))
+
+    assert as_dict(new) == expected
+    assert all(new.get(key) is not None for key in expected)
+    assert [key for key, _, _ in new.diff(old)] == changed
+    sums = build(database, nodes, expected).aggregate()
+    assert new.aggregate() == sums  # whatever the shape
+    with database.transaction():
+        assert Tree(nodes, new.root, bits=second).edit(deletes=expected).root == EMPTY_ROOT
+
+
+def test_a_change_among_long_values_writes_less_with_small_nodes(database, nodes):
+    content = {b"%064x" % (n * 0x9E3779B97F4A7C15 % 2**64): (b"x" * 500, 0) for n in range(5_000)}
+
+    def written(bits: int) -> int:
+        with database.transaction(), database.reading() as connection:
+            tree = Tree(nodes, bits=bits).edit(entries(content))
+            size = "SELECT sum(length(data)) FROM nodes"
+            before = connection.execute(size).fetchone()[0]
+            tree.edit([Entry(key, b"y", 0) for key in list(content)[::100]])
+            return connection.execute(size).fetchone()[0] - before
+
+    assert written(3) < written(5) / 2
+
+
 def test_emptying_a_tree_gives_the_empty_root(database, nodes):
     content = {b"%d" % n: (b"", 0) for n in range(200)}
     tree = build(database, nodes, content)
