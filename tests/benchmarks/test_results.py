@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 import benchmarks.__main__ as runner
+from benchmarks import results
 from benchmarks.results import Curve, Figure, PartsFailedError, report
 
 GOOD = """
@@ -186,13 +188,13 @@ report(measure(), parser.parse_args().json)
 
 
 def test_what_was_measured_before_an_error_is_written(tmp_path: Path) -> None:
-    def results() -> Iterator[Figure | Curve]:
+    def measured() -> Iterator[Figure | Curve]:
         yield Figure("first", 1.23456, "s", target=2)
         yield Curve("plot", "label", "s", (("a", 1.0),))
         raise PermissionError("no")
 
     with pytest.raises(PermissionError):
-        report(results(), tmp_path / "out" / "file.json")
+        report(measured(), tmp_path / "out" / "file.json")
 
     found = json.loads((tmp_path / "out" / "file.json").read_text())
     assert found["results"] == [{"name": "first", "value": 1.2346, "unit": "s", "target": "<= 2", "holds": True}]
@@ -220,3 +222,24 @@ def test_every_part_of_the_real_list_is_a_command_that_takes_its_arguments() -> 
         options = {option for option in (*(part.short or ()), *part.full, "--json") if option.startswith("--")}
         options |= {"--model", part.material} if part.material else set()
         assert [option for option in options if f'"{option}"' not in text] == [], name
+
+
+def test_a_commit_is_named_and_whether_files_differ_from_it_but_for_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(*arguments: str) -> str:
+        command = ["git", "-c", "user.name=a", "-c", "user.email=a@example.com", *arguments]
+        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
+
+    (tmp_path / "benchmarks" / "results").mkdir(parents=True)
+    code, result = tmp_path / "benchmarks" / "code.py", tmp_path / "benchmarks" / "results" / "full.json"
+    code.write_text("1")
+    result.write_text("1")
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "first")
+    commit = git("rev-parse", "--short", "HEAD")
+    monkeypatch.setattr(results, "REPOSITORY", tmp_path)
+
+    result.write_text("2")
+    assert results.document([], [])["commit"] == commit
+    code.write_text("2")
+    assert results.document([], [])["commit"] == f"{commit}+"
