@@ -68,27 +68,39 @@ def count_threats(root: Path, *, classes_from_newest: int = CLASSES_FROM_NEWEST)
     :param root: Output folder of threat-detect; one that is missing holds no threat.
     """
     counts = Counts()
-    found: list[tuple[int, str]] = []
+    newest: list[tuple[int, str]] = []  # a heap
     for folder, names in walk_folders(root) if root.exists() else ():
-        # As plain text, and times as numbers: all history comes by here in each job.
+        # As plain text, and times as numbers, kept for one device at a time: all history comes by here in each job.
         relative = os.path.relpath(folder, root)
         is_device = relative != "." and "/" not in relative
-        before = len(found)
+        found: list[tuple[int, str]] = []
         for name in names:
             seconds = seconds_of(name.removesuffix(".json")) if is_device and name.endswith(".json") else None
             if seconds is None:
                 log.warning("%s: not counted: not <device>/<timestamp>.json", os.path.normpath(f"{relative}/{name}"))
             else:
-                found.append((seconds, f"{folder}/{name}"))
-        if len(found) > before:
-            counts.devices[relative] = len(found) - before
-    if found:
-        counts.first, counts.last = (datetime.fromtimestamp(pick(found)[0], tz=UTC) for pick in (min, max))
-    for day, number in Counter(seconds // _DAY for seconds, _ in found).items():
-        counts.days[datetime.fromtimestamp(day * _DAY, tz=UTC).date()] = number
-    counts.hours.update(seconds % _DAY // _HOUR for seconds, _ in found)
-    _count_classes(counts, (Path(path) for _, path in heapq.nlargest(classes_from_newest, found)))
+                found.append((seconds, name))
+        if found:
+            _count_times(counts, relative, [seconds for seconds, _ in found])
+        for seconds, name in heapq.nlargest(classes_from_newest, found):
+            item = (seconds, f"{folder}/{name}")
+            if len(newest) < classes_from_newest:
+                heapq.heappush(newest, item)
+            elif heapq.heappushpop(newest, item) is item:
+                break
+    _count_classes(counts, (Path(path) for _, path in sorted(newest, reverse=True)))
     return counts
+
+
+def _count_times(counts: Counts, device: str, times: list[int]) -> None:
+    """Add the threats of one device, which come once."""
+    counts.devices[device] = len(times)
+    for day, number in Counter(seconds // _DAY for seconds in times).items():
+        counts.days[datetime.fromtimestamp(day * _DAY, tz=UTC).date()] += number
+    counts.hours.update(seconds % _DAY // _HOUR for seconds in times)
+    first, last = (datetime.fromtimestamp(pick(times), tz=UTC) for pick in (min, max))
+    counts.first = first if counts.first is None else min(counts.first, first)
+    counts.last = last if counts.last is None else max(counts.last, last)
 
 
 def _count_classes(counts: Counts, paths: Iterable[Path]) -> None:

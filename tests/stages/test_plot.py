@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 from datetime import UTC, datetime
 
 import pytest
@@ -85,8 +86,24 @@ def test_the_same_threats_give_the_same_bytes(threats, tmp_path):
 def test_classes_come_from_the_newest_files_only(threats):
     root = threats(*(("dev1", START + number) for number in range(5)), labels=("old",))
     threats(("dev1", START + 10), ("dev2", START + 11), labels=("new",))
+    threats(*(("dev3", START - number) for number in range(3)), labels=("old",))
     counts = count_threats(root, classes_from_newest=2)
-    assert (counts.total, counts.classes, counts.classes_from) == (7, {"new": 2}, 2)
+    assert (counts.total, counts.classes, counts.classes_from) == (10, {"new": 2}, 2)
+
+
+def test_its_memory_does_not_grow_with_the_number_of_devices(threats):
+    def peak(devices: int) -> int:
+        root = threats(*((f"dev{device}", START + second) for device in range(devices) for second in range(200)))
+        tracemalloc.start()
+        try:
+            assert count_threats(root, classes_from_newest=0).total == 200 * devices
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(1)  # what a first call imports and caches
+    few = peak(4)
+    assert peak(40) < 2 * few
 
 
 def test_other_files_are_left_out_and_named(threats, tmp_path, caplog):
