@@ -67,7 +67,7 @@ class Glob:
             raise GlobError(f"glob pattern {pattern!r} is invalid: {exc}") from exc
         meta = _META.search(self.pattern)
         self.prefix = self.pattern[: meta.start()] if meta else self.pattern
-        self.depth = None if parser.crosses_slashes else self.pattern.count("/")
+        self.depth = None if parser.crosses_slashes else parser.slashes
 
     def matches(self, path: str) -> bool:
         """Whether the whole path matches; a slash at its end does not count."""
@@ -139,6 +139,7 @@ class _Parser:
     def __init__(self, pattern: str) -> None:
         self._text, self._at = pattern, 0
         self.crosses_slashes = False
+        self.slashes = 0  # those that stand for themselves, which those of a character class do not
         self._negations = 0
 
     def parse(self) -> str:
@@ -176,11 +177,15 @@ class _Parser:
                     if not following:
                         raise self._error("it ends in a backslash")
                     self._at += 2
-                    parts.append(re.escape(following))
+                    parts.append(self._literal(following))
                 case _:
                     self._at += 1
-                    parts.append(re.escape(character))
+                    parts.append(self._literal(character))
         return "".join(parts)
+
+    def _literal(self, character: str) -> str:
+        self.slashes += character == "/"
+        return re.escape(character)
 
     def _group(self, opening: str, separator: str, closing: str) -> str:
         """The alternatives between brackets, which are both read."""
@@ -209,9 +214,9 @@ class _Parser:
         self._negations += 1
         if self._negations > _MAX_NEGATIONS:
             raise self._error(f"more than {_MAX_NEGATIONS} negations")
-        mark, crossed, negations = self._at, self.crosses_slashes, self._negations
+        mark = self._at, self.crosses_slashes, self.slashes, self._negations
         rest = _without_groups(self._sequence(ends=ends))
-        self._at, self.crosses_slashes, self._negations = mark, crossed, negations
+        self._at, self.crosses_slashes, self.slashes, self._negations = mark
         inner = _without_groups(inner)
         return rf"((?!(?:{inner}){rest}(?:/|\Z))[^/]*)" if not rest else rf"((?!(?:{inner}){rest}\Z)[^/]*)"
 

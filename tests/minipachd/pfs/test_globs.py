@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from minipachd.pfs import FileEntry, FileTree, Glob, GlobError
@@ -14,7 +14,8 @@ from minipachd.storage import Database, NodeStore, Tree
 NAMES = st.text("ab1.-", min_size=1, max_size=3).filter(lambda name: name not in (".", ".."))
 PATHS = st.lists(NAMES, min_size=1, max_size=4).map(lambda parts: "/" + "/".join(parts))
 PATTERNS = st.lists(
-    st.sampled_from([*"ab1.-/*?", "**", "[ab]", "[!a]", "{a,b}", "(a|b)", "@(a)", "+(b)", "!(a)", "?(1)", "*(ab)"]), max_size=6
+    st.sampled_from([*"ab1.-/*?", "**", "[ab]", "[!a]", "[^/]", "[/a]", "{a,b}", "(a|b)", "@(a)", "+(b)", "!(a)", "?(1)", "*(ab)"]),
+    max_size=6,
 ).map("".join)
 
 
@@ -31,6 +32,7 @@ PATTERNS = st.lists(
         ("/[a-c]x", ["/ax", "/cx"], ["/dx"]),
         ("/[!a-c]x", ["/dx"], ["/ax", "//x"]),
         ("/[^a]", ["/b"], ["/a"]),
+        ("/[^/]*/b", ["/a/b"], ["/b", "/a/c/b"]),
         ("/[[:digit:]]", ["/7"], ["/x"]),
         ("/[]]", ["/]"], ["/["]),
         ("/{a,b*}.c", ["/a.c", "/bb.c"], ["/c.c"]),
@@ -131,6 +133,7 @@ def everything(files):
     return sorted(directories | set(files))
 
 
+@example(files={"/ab", "/d/x1"}, pattern="/[^/]*")
 @settings(max_examples=150, deadline=None)
 @given(files=st.sets(PATHS, max_size=25).map(without_collisions), pattern=PATTERNS)
 def test_listings_and_globs_give_what_a_walk_over_a_set_would(nodes, files, pattern):
