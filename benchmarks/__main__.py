@@ -20,6 +20,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Final
 
 import psutil
@@ -31,6 +32,9 @@ RESULTS: Final = REPOSITORY / "benchmarks" / "results"
 _PATIENCE: Final = 4  # times the expected duration, and some minutes more
 _LEAST_SECONDS: Final = 600.0
 _END_SECONDS: Final = 90.0
+_QUIET_PERCENT: Final = 10.0
+_QUIET_SECONDS: Final = 3
+_AWAIT_QUIET_SECONDS: Final = 120
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,7 @@ class KeptFileError(ValueError):
 class Measured:
     """What one part has found.
 
-    :ivar taken: When, of which commit, in how many seconds, and how busy the machine was before.
+    :ivar taken: When, of which commit, in how many seconds, and how busy the machine was before, in percent.
     """
 
     taken: Mapping[str, Any]
@@ -192,7 +196,7 @@ def run(
         options = [option.replace("{results}", str(file)) for option in part.arguments(full=full)]
         if part.material:
             options += [text for key, value in given.items() for text in (part.material if key == "--images" else key, value)]
-        load, started = os.getloadavg()[0], time.monotonic()
+        busy, started = await_quiet(), time.monotonic()
         with tempfile.TemporaryDirectory(prefix="tuskwatch-bench-") as folder:
             found = Path(folder) / "part.json"
             reason = _run_part(
@@ -200,7 +204,7 @@ def run(
             )
             measured: dict[str, Any] = json.loads(found.read_text()) if found.exists() else document([], [])
         taken = {key: measured[key] for key in ("date", "commit")}
-        taken |= {"seconds": round(time.monotonic() - started), "load_before": round(load, 2)}
+        taken |= {"seconds": round(time.monotonic() - started), "busy_before_percent": round(busy, 1)}
         done[name] = Measured(taken, *([{"part": name, **row} for row in measured[kind]] for kind in ("results", "curves")))
         if reason:
             failed.append({"part": name, "reason": reason})
@@ -208,6 +212,23 @@ def run(
         content = _write(file, names, done, setting, failed)
     _summary(content, file)
     return content
+
+
+def await_quiet() -> float:
+    """Let the disk and the processors finish what came before; how busy the processors still are, in percent.
+
+    It gives up after two minutes: then something else runs on this machine, and the result file says so.
+    """
+    os.sync()
+    seconds: list[float] = []
+    while len(seconds) < _AWAIT_QUIET_SECONDS:
+        seconds.append(psutil.cpu_percent(interval=1))
+        if len(seconds) >= _QUIET_SECONDS and max(seconds[-_QUIET_SECONDS:]) < _QUIET_PERCENT:
+            break
+    busy = fmean(seconds[-_QUIET_SECONDS:])
+    if busy >= _QUIET_PERCENT:
+        print(f"something else keeps this machine {busy:.0f} % busy: figures will be worse for it", flush=True)
+    return busy
 
 
 def _write(

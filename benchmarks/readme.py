@@ -10,7 +10,7 @@ import argparse
 import json
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -122,11 +122,24 @@ def render(name: str, content: Mapping[str, Any], file: Path) -> str:
     environment.filters["short"] = short
     figures = Figures(content)
     asked = {ask.__name__: ask for ask in (figures.value, figures.total, figures.worst, figures.said, figures.target)}
-    commits = [part["commit"] for part in content["parts"].values()]
-    commit = max(commits, key=commits.count)
-    again = {other: [name for name, part in content["parts"].items() if part["commit"] == other] for other in commits if other != commit}
-    known = {"commit": commit, "again": again, "file": file.name, **{key: content[key] for key in ("machine", "date", "setting")}}
+    known = {"taken": taken(content["parts"]), "file": file.name, **{key: content[key] for key in ("machine", "setting")}}
     return wrapped(environment.get_template(f"{name}.md").render(**asked, **known))
+
+
+def taken(parts: Mapping[str, Mapping[str, Any]]) -> str:
+    """Of which commit most parts of a run are and when they ran; and so for the others, which are named."""
+    runs: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for name, part in parts.items():
+        runs.setdefault(part["commit"], {})[name] = part
+    first, *others = sorted(runs, key=lambda commit: len(runs[commit]), reverse=True)
+    words = [f"commit {first}, {_days(runs[first].values())}"]
+    words += [f"{', '.join(runs[commit])} of commit {commit}, {_days(runs[commit].values())}" for commit in others]
+    return "; ".join(words)
+
+
+def _days(parts: Iterable[Mapping[str, Any]]) -> str:
+    days = sorted({part["date"] for part in parts})
+    return days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
 
 
 def wrapped(markdown: str) -> str:

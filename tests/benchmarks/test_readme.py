@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks import readme
-from benchmarks.readme import FigureNotFoundError, Figures, fill, short, wrapped
+from benchmarks.readme import FigureNotFoundError, Figures, fill, short, taken, wrapped
 
 
 def row(name: str, value: float, unit: str = "s", target: str | None = None, *, holds: bool | None = None) -> dict[str, Any]:
@@ -28,6 +28,14 @@ def test_every_template_has_its_place() -> None:
     pages = "".join(page.read_text() for page in readme.PAGES)
     templates = {path.stem for path in Path(readme.__file__).with_name("templates").glob("*.md")}
     assert set(re.findall(r"<!-- figures: (\S+) -->", pages)) == templates
+
+
+def test_parts_that_ran_at_another_time_are_named_with_it() -> None:
+    one, two = {"commit": "1a", "date": "2026-11-23"}, {"commit": "2b", "date": "2026-11-25"}
+    assert taken({"limit": one}) == "commit 1a, 2026-11-23"
+    assert taken({"limit": one, "load": one | {"date": "2026-11-24"}, "growth": two}) == (
+        "commit 1a, 2026-11-23 to 2026-11-24; growth of commit 2b, 2026-11-25"
+    )
 
 
 def test_a_missed_target_is_said_to_be_missed() -> None:
