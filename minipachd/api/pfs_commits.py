@@ -1,7 +1,8 @@
 """PFS's calls about commits and commit sets."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -13,6 +14,8 @@ from minipachd.api.threads import stream, wait_for
 from minipachd.api.transactions import Transactions
 from minipachd.errors import CommitNotFoundError, InvalidError, NotReadyError
 from minipachd.pfs import EVER_NS, BranchKey, Commit, CommitKey, CommitState, FileTree, Pfs, Txn, View
+
+_PAGE = 256
 
 
 class CommitCalls:
@@ -58,8 +61,11 @@ class CommitCalls:
         return await self._reached(key, CommitState(request.wait))
 
     async def ListCommit(self, request: Any, context: Any) -> AsyncIterator[Any]:
-        for info in await asyncio.to_thread(self._list, request):
-            yield info
+        rows = await asyncio.to_thread(self._rows, request)
+        pages = (rows[at : at + _PAGE] for at in range(0, len(rows), _PAGE))
+        async for infos in stream(map(self._infos, pages), batch=1):
+            for info in infos:
+                yield info
 
     async def SubscribeCommit(self, request: Any, context: Any) -> AsyncIterator[Any]:
         state = CommitState(request.state)
@@ -146,7 +152,7 @@ class CommitCalls:
 
         return await wait_for(self._pfs.changes, look)
 
-    def _list(self, request: Any) -> list[Any]:
+    def _rows(self, request: Any) -> list[int]:
         has_from, has_to = request.HasField("from"), request.HasField("to")
         if has_from and not has_to:
             raise InvalidError("cannot use 'from' commit without 'to' commit")
@@ -158,13 +164,14 @@ class CommitCalls:
                 view.repo_row(repo)
             newest = _in_repo(view, request, "to") if has_to else None
             oldest = _in_repo(view, request, "from") if has_from else None
-            found: list[Commit] = []
-            for commit in view.commits(repo, newest=newest, oldest=oldest, reverse=request.reverse, **_times(request)):
-                if _wanted(commit, request):
-                    found.append(commit)
-                    if request.number and len(found) >= request.number:
-                        break
-            return _infos(view, found)
+            origin = 0 if request.all else request.origin_kind
+            rows = view.commit_rows(repo, newest=newest, oldest=oldest, reverse=request.reverse, origin=origin, **_times(request))
+            return list(islice(rows, request.number or None))
+
+    def _infos(self, rows: Sequence[int]) -> list[Any]:
+        with self._pfs.snapshot() as view:
+            commits, children = view.commits_at(rows), view.children_at(rows)
+        return [commit_info(commit, children.get(row, [])) for row, commit in commits.items()]
 
 
 def _infos(view: View, commits: Iterable[Commit]) -> list[Any]:

@@ -1,7 +1,8 @@
 """PFS's tables, and rows of them as values."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -50,10 +51,16 @@ SCHEMA = Schema(
     ),
 )
 
-COMMIT_COLUMNS = """
+_COMMITS_OF = """
     SELECT r.project, r.name, r.type, c.set_id, c.branch, c.origin, c.description, p.set_id, p.branch, c.started_ns, c.finishing_ns,
            c.finished_ns, c.error, c.root, c.size, c.id
-    FROM commits c JOIN repos r ON r.id = c.repo LEFT JOIN commits p ON p.id = c.parent
+    FROM json_each(?) wanted JOIN commits c ON c.id = wanted.value JOIN repos r ON r.id = c.repo LEFT JOIN commits p ON p.id = c.parent
+    ORDER BY wanted.key
+"""
+_PROVENANCE_OF = """
+    SELECT v.commit_id, r.project, r.name, r.type, c.set_id, c.branch
+    FROM json_each(?) wanted JOIN commit_provenance v ON v.commit_id = wanted.value JOIN commits c ON c.id = v.upstream
+    JOIN repos r ON r.id = c.repo ORDER BY r.project, r.name, r.type
 """
 
 BRANCH_KEYS = "SELECT r.project, r.name, r.type, b.name FROM branches b JOIN repos r ON r.id = b.repo"
@@ -82,8 +89,16 @@ def downstream_rows(connection: sqlite3.Connection, branch_row: int) -> list[int
     return [row for (row,) in connection.execute(_DOWNSTREAM, (branch_row,))]
 
 
-def commit_of(connection: sqlite3.Connection, row: tuple[Any, ...]) -> Commit:
-    """A row of :data:`COMMIT_COLUMNS` as a value; reads its provenance."""
+def commits_of(connection: sqlite3.Connection, rows: Sequence[int]) -> dict[int, Commit]:
+    """Commits by row, in this order, in two queries; rows that are gone are left out."""
+    wanted = msgspec.json.encode(rows).decode()
+    upstream: defaultdict[int, list[CommitKey]] = defaultdict(list)
+    for row, project, name, kind, set_id, branch in connection.execute(_PROVENANCE_OF, (wanted,)):
+        upstream[row].append(CommitKey(RepoKey(project, name, kind), set_id, branch))
+    return {row[-1]: _commit(row, upstream[row[-1]]) for row in connection.execute(_COMMITS_OF, (wanted,))}
+
+
+def _commit(row: tuple[Any, ...], upstream: Sequence[CommitKey]) -> Commit:
     (
         project,
         name,
@@ -100,7 +115,7 @@ def commit_of(connection: sqlite3.Connection, row: tuple[Any, ...]) -> Commit:
         error,
         root,
         size,
-        row_id,
+        _,
     ) = row
     repo = RepoKey(project, name, kind)
     return Commit(
@@ -115,21 +130,8 @@ def commit_of(connection: sqlite3.Connection, row: tuple[Any, ...]) -> Commit:
         error=error,
         root=root,
         size=size,
-        direct_provenance=tuple(upstream_of(connection, row_id)),
+        direct_provenance=tuple(upstream),
     )
-
-
-def upstream_of(connection: sqlite3.Connection, commit_row: int) -> Iterator[CommitKey]:
-    """The commits that a commit was made from."""
-    rows = connection.execute(
-        """
-        SELECT r.project, r.name, r.type, c.set_id, c.branch FROM commit_provenance v JOIN commits c ON c.id = v.upstream
-        JOIN repos r ON r.id = c.repo WHERE v.commit_id = ? ORDER BY r.project, r.name, r.type
-        """,
-        (commit_row,),
-    )
-    for project, name, kind, set_id, branch in rows:
-        yield CommitKey(RepoKey(project, name, kind), set_id, branch)
 
 
 def encode_trigger(trigger: Trigger) -> str:

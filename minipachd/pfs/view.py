@@ -2,7 +2,11 @@
 
 import re
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import islice
+
+import msgspec
 
 from minipachd.errors import (
     BranchNotFoundError,
@@ -14,7 +18,7 @@ from minipachd.errors import (
 )
 from minipachd.pfs.filetree import FileTree
 from minipachd.pfs.names import is_id
-from minipachd.pfs.schema import BRANCH_KEYS, COMMIT_COLUMNS, commit_of, decode_trigger, downstream_rows, upstream_rows
+from minipachd.pfs.schema import BRANCH_KEYS, commits_of, decode_trigger, downstream_rows, upstream_rows
 from minipachd.pfs.types import (
     Branch,
     BranchKey,
@@ -37,6 +41,12 @@ _ANCESTORS = """
         UNION ALL SELECT c.id, c.parent, depth + 1 FROM commits c JOIN chain ON c.id = chain.parent)
     SELECT id FROM chain ORDER BY depth
 """
+_ROW = "SELECT parent, started_ns, origin FROM commits WHERE id = ?"
+_CHILDREN = """
+    SELECT c.parent, r.project, r.name, r.type, c.set_id, c.branch
+    FROM json_each(?) wanted JOIN commits c ON c.parent = wanted.value JOIN repos r ON r.id = c.repo ORDER BY c.id
+"""
+_PAGE = 256
 EVER_NS = 2**63 - 1  # the latest time that there is a number for
 _COMMIT_SETS = "SELECT set_id FROM commits GROUP BY set_id ORDER BY max(id) DESC"
 _COMMIT_SETS_OF_PROJECT = """
@@ -173,23 +183,56 @@ class View:
         :param after_ns, before_ns: Only those that were started between these times, which are left out.
         :raises RepoNotFoundError: There is no such repo.
         """
+        rows = self.commit_rows(repo, newest=newest, oldest=oldest, reverse=reverse, after_ns=after_ns, before_ns=before_ns)
+        while page := list(islice(rows, _PAGE)):
+            yield from self.commits_at(page).values()
+
+    def commit_rows(
+        self,
+        repo: RepoKey | None = None,
+        *,
+        newest: Commit | None = None,
+        oldest: Commit | None = None,
+        reverse: bool = False,
+        after_ns: int = -1,
+        before_ns: int = EVER_NS,
+        origin: int = 0,
+    ) -> Iterator[int]:
+        """The rows of :meth:`commits`.
+
+        :param origin: Only those of this origin; 0 means all.
+        :raises RepoNotFoundError: There is no such repo.
+        """
         if newest is not None:
-            for commit in self._ancestors(self.commit_row(newest.key)):
-                if oldest is not None and commit.key == oldest.key:
-                    return
-                if after_ns < commit.started_ns < before_ns:
-                    yield commit
+            row: int | None = self.commit_row(newest.key)
+            last = None if oldest is None else self.commit_row(oldest.key)
+            while row is not None and row != last:
+                found, (parent, started_ns, kind) = row, self.db.execute(_ROW, (row,)).fetchone()
+                if after_ns < started_ns < before_ns and origin in (0, kind):
+                    yield found
+                row = parent
             return
-        where, values = " WHERE c.started_ns > ? AND c.started_ns < ?", [after_ns, before_ns]
+        where, values = " WHERE started_ns > ? AND started_ns < ? AND ? IN (0, origin)", [after_ns, before_ns, origin]
         if repo is not None:
-            where, values = where + " AND c.repo = ?", [*values, self.repo_row(repo)]
-        for row in self.db.execute(COMMIT_COLUMNS + where + f" ORDER BY c.id {'' if reverse else 'DESC'}", values).fetchall():
-            yield commit_of(self.db, row)
+            where, values = where + " AND repo = ?", [*values, self.repo_row(repo)]
+        query = f"SELECT id FROM commits{where} ORDER BY id {'' if reverse else 'DESC'}"  # noqa: S608 - of constants
+        yield from [row_id for (row_id,) in self.db.execute(query, values)]
+
+    def commits_at(self, rows: Sequence[int]) -> dict[int, Commit]:
+        """Commits by row, in this order; rows that are gone are left out."""
+        return commits_of(self.db, rows)
 
     def children(self, key: CommitKey) -> list[CommitKey]:
         """Commits whose parent this is, oldest first."""
         rows = self.db.execute("SELECT set_id, branch FROM commits WHERE parent = ? ORDER BY id", (self.commit_row(key),))
         return [CommitKey(key.repo, set_id, branch) for set_id, branch in rows]
+
+    def children_at(self, rows: Iterable[int]) -> dict[int, list[CommitKey]]:
+        """:meth:`children` of many commits, by row; those without any are left out."""
+        found: defaultdict[int, list[CommitKey]] = defaultdict(list)
+        for parent, project, name, kind, set_id, branch in self.db.execute(_CHILDREN, (msgspec.json.encode(list(rows)).decode(),)):
+            found[parent].append(CommitKey(RepoKey(project, name, kind), set_id, branch))
+        return found
 
     def base(self, key: CommitKey) -> Commit | None:
         """The nearest ancestor without an error: the one whose content this commit began with."""
@@ -271,7 +314,7 @@ class View:
 
     def commit_at(self, row: int) -> Commit:
         """The commit of a row."""
-        return commit_of(self.db, self.db.execute(COMMIT_COLUMNS + " WHERE c.id = ?", (row,)).fetchone())
+        return self.commits_at([row])[row]
 
     def branch_key(self, row: int) -> BranchKey:
         """The name of a branch's row."""

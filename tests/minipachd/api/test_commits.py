@@ -114,6 +114,19 @@ def test_lists_filter_limit_and_walk(client):
         list(client.list_commit("c-list", from_commit=("c-list", ids[0])))
 
 
+def test_a_long_list_is_whole_and_in_order(client):
+    repo(client, "c-long")
+    for number in range(600):
+        client.put_file_bytes(("c-long", "master"), "/f", b"%d" % number)
+    found = list(client.list_commit("c-long"))
+    ids = [info.commit.id for info in found]
+    assert len(set(ids)) == 600
+    assert [info.parent_commit.id for info in found] == [*ids[1:], ""]
+    assert [[child.id for child in info.child_commits] for info in found] == [[], *([child] for child in ids[:-1])]
+    assert [info.commit.id for info in client.list_commit("c-long", reverse=True)] == ids[::-1]
+    assert [info.commit.id for info in client.list_commit("c-long", to_commit=("c-long", ids[0]), number=500)] == ids[:500]
+
+
 def test_lists_are_bounded_by_the_time_of_start(client):
     repo(client, "c-times")
     client.create_branch("c-times", "master")
