@@ -3,16 +3,19 @@
 import argparse
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import protobuf_compat
+from minipachd.api.dialect import DEFAULT, DIALECTS, Dialect
 from minipachd.errors import DataDirError, InUseError, MinipachdError
 from minipachd.storage import DataDirectory
 from minipachd.storage.directory import check_present
 
 EXIT_USAGE, EXIT_DATA = 2, 3
+_SPEAK = "MINIPACHD_SPEAK"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,10 +70,24 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--allow-remote", action="store_true", help="listen on other than loopback: anybody who connects can run programs here"
     )
+    parser.add_argument(
+        "--speak",
+        type=_dialect,
+        default=os.environ.get(_SPEAK, "") or DEFAULT,
+        metavar="VERSION",
+        help=f"answer as this Pachyderm does: {' or '.join(DIALECTS)} (default {DEFAULT.name}, or what {_SPEAK} says)",
+    )
     parser.add_argument("--metrics", metavar="HOST:PORT", help="answer Prometheus there")
     parser.add_argument("--json", action="store_true", help="stat and gc: print JSON")
     parser.add_argument("--verbose", action="store_true", help="log more")
     return parser
+
+
+def _dialect(name: str) -> Dialect:
+    if name not in DIALECTS:
+        msg = f"{name!r} is not a Pachyderm that minipachd speaks (see {_SPEAK}, too); say {' or '.join(DIALECTS)}"
+        raise argparse.ArgumentTypeError(msg)
+    return DIALECTS[name]
 
 
 def _serve(parser: argparse.ArgumentParser, options: argparse.Namespace, directory: DataDirectory) -> int:
@@ -98,7 +115,17 @@ def _serve(parser: argparse.ArgumentParser, options: argparse.Namespace, directo
     def ready(bound: Address) -> None:
         print(f"ready {bound}", flush=True)
 
-    asyncio.run(serve(directory, listen, ready=ready, runtime=Runtime(options.runtime), keep_free=keep_free, metrics=metrics))
+    asyncio.run(
+        serve(
+            directory,
+            listen,
+            ready=ready,
+            runtime=Runtime(options.runtime),
+            keep_free=keep_free,
+            metrics=metrics,
+            dialect=options.speak,
+        )
+    )
     return 0
 
 

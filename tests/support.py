@@ -12,11 +12,14 @@ from python_pachyderm import Client  # noqa: E402 - the import that needs the li
 
 
 class Engine:
-    """minipachd on a free loopback port; its data and log lie under ``root``."""
+    """minipachd on a free loopback port; its data and log lie under ``root``.
 
-    def __init__(self, root: Path, *arguments: str) -> None:
+    :param speak: The Pachyderm that it answers as; without one the default, or what MINIPACHD_SPEAK says, in which a whole test run may be.
+    """
+
+    def __init__(self, root: Path, *arguments: str, speak: str = "") -> None:
         self.root, self.log = root / "data", root / "engine.log"
-        self._arguments = arguments
+        self._arguments = (*arguments, *(("--speak", speak) if speak else ()))
 
     def start(self) -> "Engine":
         """Return when the port answers; fail with the log's tail when the process ends first."""

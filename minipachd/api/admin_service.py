@@ -11,7 +11,7 @@ from python_pachyderm.proto.v2.identity import identity_pb2_grpc
 from python_pachyderm.proto.v2.license import license_pb2, license_pb2_grpc
 from python_pachyderm.proto.v2.version.versionpb import version_pb2, version_pb2_grpc
 
-from minipachd import PACHYDERM_VERSION
+from minipachd.api.dialect import Dialect
 from minipachd.errors import NotFoundError, UnsupportedError
 from minipachd.pfs import Pfs
 
@@ -19,8 +19,11 @@ from minipachd.pfs import Pfs
 class VersionService(version_pb2_grpc.APIServicer):  # type: ignore[misc] # generated code has no types
     """``versionpb_v2.API``: the Pachyderm release whose protocol this is."""
 
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+
     async def GetVersion(self, request: Any, context: Any) -> Any:
-        major, minor, micro = PACHYDERM_VERSION
+        major, minor, micro = self._dialect.version
         return version_pb2.Version(
             major=major, minor=minor, micro=micro, additional="-minipachd", platform=f"{platform.system().lower()}/{platform.machine()}"
         )

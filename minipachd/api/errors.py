@@ -1,4 +1,4 @@
-"""The one table from the engine's errors to gRPC codes, and the interceptor that applies it to every call."""
+"""The one table from the engine's errors to gRPC codes, and the interceptor that every answer passes."""
 
 import functools
 import inspect
@@ -10,6 +10,7 @@ import grpc
 import grpc.aio
 
 from minipachd import errors
+from minipachd.api.dialect import DEFAULT, Dialect
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +35,14 @@ def code_of(error: errors.MinipachdError) -> grpc.StatusCode:
     return next((CODES[kind] for kind in type(error).__mro__ if kind in CODES), grpc.StatusCode.UNKNOWN)
 
 
-class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc] # grpc has no types
-    """Ends a call whose handler raised with the error's code and text; a method that nobody wrote answers UNIMPLEMENTED."""
+class AnswerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc] # grpc has no types
+    """Ends a call whose handler raised with the error's code and text; a method that nobody wrote answers UNIMPLEMENTED.
+
+    :param dialect: What it does not fill in is left out of the answers.
+    """
+
+    def __init__(self, dialect: Dialect = DEFAULT) -> None:
+        self._dialect = dialect
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
         handler = await continuation(handler_call_details)
@@ -46,21 +53,23 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc] # grpc
         shape = f"{'stream' if streams_in else 'unary'}_{'stream' if streams_out else 'unary'}"
         behaviour = getattr(handler, shape)
         return getattr(grpc, f"{shape}_rpc_method_handler")(
-            _streaming(behaviour, method) if streams_out else _single(behaviour, method),
+            _streaming(behaviour, method, self._dialect) if streams_out else _single(behaviour, method, self._dialect),
             handler.request_deserializer,
             handler.response_serializer,
         )
 
 
-def _single(behaviour: Callable[[Any, Any], Any], method: str) -> Callable[[Any, Any], Awaitable[Any]]:
+def _single(behaviour: Callable[[Any, Any], Any], method: str, dialect: Dialect) -> Callable[[Any, Any], Awaitable[Any]]:
     @functools.wraps(behaviour)
     async def call(request: Any, context: Any) -> Any:
         if not inspect.iscoroutinefunction(behaviour):
             await _refuse(context, method)
         try:
-            return await behaviour(request, context)
+            answer = await behaviour(request, context)
         except Exception as exc:  # noqa: BLE001 - the process's edge: everything must become a status
             await _abort(context, method, exc)
+        dialect.trim(answer)
+        return answer
 
     return call
 
@@ -73,7 +82,7 @@ def _unknown(method: str) -> Callable[[Any, Any], AsyncIterator[Any]]:
     return call
 
 
-def _streaming(behaviour: Callable[[Any, Any], Any], method: str) -> Callable[[Any, Any], AsyncIterator[Any]]:
+def _streaming(behaviour: Callable[[Any, Any], Any], method: str, dialect: Dialect) -> Callable[[Any, Any], AsyncIterator[Any]]:
     @functools.wraps(behaviour)
     async def call(request: Any, context: Any) -> AsyncIterator[Any]:
         if not inspect.isasyncgenfunction(behaviour):
@@ -81,6 +90,7 @@ def _streaming(behaviour: Callable[[Any, Any], Any], method: str) -> Callable[[A
         answers = behaviour(request, context)
         try:
             async for answer in answers:
+                dialect.trim(answer)
                 yield answer
         except Exception as exc:  # noqa: BLE001 - the process's edge: everything must become a status
             await _abort(context, method, exc)

@@ -13,6 +13,7 @@ from google.protobuf.wrappers_pb2 import BytesValue
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 
 from minipachd.api.admin_service import empty
+from minipachd.api.dialect import Dialect
 from minipachd.api.pfs_messages import FileMessages, commit_reference
 from minipachd.api.tar import tar_stream
 from minipachd.api.threads import overlapped, stream, to_the_end
@@ -31,8 +32,8 @@ _BATCH_MESSAGES, _BATCH_BYTES = 512, 4 << 20
 class FileCalls:
     """A part of ``pfs_v2.API``."""
 
-    def __init__(self, pfs: Pfs) -> None:
-        self._pfs = pfs
+    def __init__(self, pfs: Pfs, dialect: Dialect) -> None:
+        self._pfs, self._dialect = pfs, dialect
 
     async def ModifyFile(self, requests: AsyncIterator[Any], context: Any) -> Any:
         with self._pfs.modification() as modification:
@@ -84,7 +85,7 @@ class FileCalls:
             info = files.info(request.file.path)
             if info is None:
                 raise PathNotFoundError(request.file.path, commit.key.repo, commit.id)
-            return FileMessages(commit).info(info)
+            return FileMessages(commit, self._dialect).info(info)
 
         return await asyncio.to_thread(look)
 
@@ -94,7 +95,8 @@ class FileCalls:
         def look() -> Iterator[Any]:
             commit, files = self._files(request.file.commit)
             return map(
-                FileMessages(commit).info, _some(files.list(request.file.path, after=after, reverse=request.reverse), request.number)
+                FileMessages(commit, self._dialect).info,
+                _some(files.list(request.file.path, after=after, reverse=request.reverse), request.number),
             )
 
         async for message in stream(await asyncio.to_thread(look)):
@@ -114,7 +116,7 @@ class FileCalls:
                 walk: Iterator[FileInfo] = reversed(found)
             else:
                 walk = files.walk(request.file.path, after=after)
-            return map(FileMessages(commit).info, _some(walk, request.number))
+            return map(FileMessages(commit, self._dialect).info, _some(walk, request.number))
 
         async for message in stream(await asyncio.to_thread(look)):
             yield message
@@ -122,7 +124,7 @@ class FileCalls:
     async def GlobFile(self, request: Any, context: Any) -> AsyncIterator[Any]:
         def look() -> Iterator[Any]:
             commit, files = self._files(request.commit)
-            return map(FileMessages(commit).info, _in_range(files.glob(compile_glob(request.pattern)), request))
+            return map(FileMessages(commit, self._dialect).info, _in_range(files.glob(compile_glob(request.pattern)), request))
 
         async for message in stream(await asyncio.to_thread(look)):
             yield message
@@ -139,7 +141,13 @@ class FileCalls:
                     old_commit = new_commit if new_commit.parent is None else view.commit(new_commit.parent)
                 old = self._pfs.files(b"" if new_commit.parent is None else old_commit.root)
             return self._diff(
-                FileMessages(new_commit), new, request.new_file.path, FileMessages(old_commit), old, old_path, request.shallow
+                FileMessages(new_commit, self._dialect),
+                new,
+                request.new_file.path,
+                FileMessages(old_commit, self._dialect),
+                old,
+                old_path,
+                request.shallow,
             )
 
         async for message in stream(await asyncio.to_thread(look)):

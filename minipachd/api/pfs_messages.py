@@ -6,6 +6,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 
 from minipachd.api import newer
+from minipachd.api.dialect import Dialect
 from minipachd.errors import InvalidArgumentError, InvalidError
 from minipachd.pfs import (
     DEFAULT_PROJECT,
@@ -155,8 +156,10 @@ def commit_info(commit: Commit, children: list[CommitKey]) -> Any:
 class FileMessages:
     """Makes FileInfo messages of one commit."""
 
-    def __init__(self, commit: Commit) -> None:
+    def __init__(self, commit: Commit, dialect: Dialect) -> None:
         self._commit = commit_message(commit.key)
+        if not dialect.shows_branch:
+            self._commit.ClearField("branch")
         self._committed = None if commit.finishing_ns is None else timestamp(commit.finishing_ns)
 
     def file(self, path: str, tag: str = "") -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 from python_pachyderm.proto.v2.pfs import pfs_pb2, pfs_pb2_grpc
 
 from minipachd.api.admin_service import empty
+from minipachd.api.dialect import Dialect
 from minipachd.api.pfs_commits import CommitCalls
 from minipachd.api.pfs_filesets import FileSetCalls
 from minipachd.api.pfs_messages import commit_reference
@@ -21,10 +22,10 @@ from minipachd.pps.zombies import zombies
 class PfsService(RepoCalls, CommitCalls, FileSetCalls, NewerFileSystemCalls, pfs_pb2_grpc.APIServicer):  # type: ignore[misc] # generated code has no types
     """All of PFS that one machine has a use for; the other methods answer UNIMPLEMENTED."""
 
-    def __init__(self, pfs: Pfs, transactions: Transactions) -> None:
+    def __init__(self, pfs: Pfs, transactions: Transactions, dialect: Dialect) -> None:
         RepoCalls.__init__(self, pfs, transactions)
         CommitCalls.__init__(self, pfs, transactions)
-        FileSetCalls.__init__(self, pfs)
+        FileSetCalls.__init__(self, pfs, dialect)
         NewerFileSystemCalls.__init__(self, pfs)
 
     async def Fsck(self, request: Any, context: Any) -> AsyncIterator[Any]:

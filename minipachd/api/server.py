@@ -32,7 +32,8 @@ from minipachd.api.admin_service import (
     VersionService,
     empty,
 )
-from minipachd.api.errors import ErrorInterceptor
+from minipachd.api.dialect import DEFAULT, Dialect
+from minipachd.api.errors import AnswerInterceptor
 from minipachd.api.metrics import Metrics
 from minipachd.api.pfs_service import PfsService
 from minipachd.api.pps_service import PpsService
@@ -104,6 +105,7 @@ async def serve(
     runtime: Runtime = Runtime.PROCESS,
     keep_free: int | None = None,
     metrics: Address | None = None,
+    dialect: Dialect = DEFAULT,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then end user processes, answer no more and return.
 
@@ -111,6 +113,7 @@ async def serve(
     :param runtime: Where user code runs.
     :param keep_free: Bytes of the disk that user code is not to have; None for a sensible number.
     :param metrics: Where Prometheus may ask; None for nowhere.
+    :param dialect: The release of Pachyderm that answers as this one does.
     :raises EngineUnavailableError: It is to run in images, and there is no Docker engine for that.
     :raises DataDirError: The database is of a newer version or damaged, or the port is taken.
     """
@@ -125,7 +128,7 @@ async def serve(
         clock = trigger_clock(pfs)
         upkeep = UpkeepService(pfs)
         observed = None if metrics is None else Metrics()
-        server = _server(pfs, pps, upkeep, observed)
+        server = _server(pfs, pps, upkeep, observed, dialect)
         stop_metrics = None
         if metrics is not None and observed is not None:
             stop_metrics = observed.serve(metrics.host, metrics.port, directory=directory, database=pfs.database)
@@ -151,15 +154,15 @@ async def serve(
         pfs.close()
 
 
-def _server(pfs: Pfs, pps: Pps, upkeep: UpkeepService, metrics: Metrics | None) -> Any:
-    server = grpc.aio.server(interceptors=[*([metrics] if metrics else []), ErrorInterceptor()], options=_OPTIONS)
+def _server(pfs: Pfs, pps: Pps, upkeep: UpkeepService, metrics: Metrics | None, dialect: Dialect) -> Any:
+    server = grpc.aio.server(interceptors=[*([metrics] if metrics else []), AnswerInterceptor(dialect)], options=_OPTIONS)
     transactions = Transactions(pfs)
-    files, pipelines = PfsService(pfs, transactions), PpsService(pps, transactions)
+    files, pipelines = PfsService(pfs, transactions, dialect), PpsService(pps, transactions, dialect)
     pfs_pb2_grpc.add_APIServicer_to_server(files, server)
     pps_pb2_grpc.add_APIServicer_to_server(pipelines, server)
     server.add_generic_rpc_handlers((newer.handlers("pfs_v2.API", files), newer.handlers("pps_v2.API", pipelines), upkeep.handlers()))
     transaction_pb2_grpc.add_APIServicer_to_server(TransactionService(transactions, empty), server)
-    version_pb2_grpc.add_APIServicer_to_server(VersionService(), server)
+    version_pb2_grpc.add_APIServicer_to_server(VersionService(dialect), server)
     admin_pb2_grpc.add_APIServicer_to_server(AdminService(pfs), server)
     auth_pb2_grpc.add_APIServicer_to_server(AuthService(), server)
     identity_pb2_grpc.add_APIServicer_to_server(IdentityService(), server)

@@ -7,7 +7,7 @@ from typing import Any
 import grpc.aio
 from python_pachyderm.proto.v2.worker import worker_pb2, worker_pb2_grpc
 
-from minipachd.api.errors import ErrorInterceptor
+from minipachd.api.errors import AnswerInterceptor
 from minipachd.pps.batching import BatchGate
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class WorkerPorts:
         return asyncio.run_coroutine_threadsafe(self._serve(gate), self._loop).result(_START_SECONDS)
 
     async def _serve(self, gate: BatchGate) -> _Served:
-        server = grpc.aio.server(interceptors=[ErrorInterceptor()])
+        server = grpc.aio.server(interceptors=[AnswerInterceptor()])
         worker_pb2_grpc.add_WorkerServicer_to_server(WorkerService(gate), server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()

@@ -18,3 +18,24 @@ def shared_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """One server for a module's tests, which choose names of their own."""
     with Engine(tmp_path_factory.mktemp("engine")) as engine:
         yield engine
+
+
+@pytest.fixture(scope="module")
+def engine_2_12(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """One server for a module's tests, which answers as Pachyderm 2.12 does."""
+    with Engine(tmp_path_factory.mktemp("engine"), speak="2.12") as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def engine_2_7(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """One server for a module's tests, which answers as Pachyderm 2.7 does."""
+    with Engine(tmp_path_factory.mktemp("engine"), speak="2.7") as engine:
+        yield engine
+
+
+@pytest.fixture(params=("2.12", "2.7"))
+def either_engine(request: pytest.FixtureRequest) -> Engine:
+    """Each of the two in turn."""
+    engine: Engine = request.getfixturevalue(f"engine_{request.param.replace('.', '_')}")
+    return engine
