@@ -1,4 +1,4 @@
-"""Pachyderm's glob language, as regular expressions.
+"""Pachyderm's glob language.
 
 ======================  ==========================================================
 ``*``                   any run of characters without ``/``
@@ -20,6 +20,7 @@ from functools import lru_cache
 
 from minipachd.errors import InvalidError
 from minipachd.pfs import paths
+from minipachd.pfs.globmatch import Group, Matcher, Node, One, Run, Sequence, Text
 
 _POSIX = {
     "alnum": "A-Za-z0-9",
@@ -40,7 +41,8 @@ _POSIX = {
 _REFERENCE = re.compile(r"\$(?:(\$)|\{(\w+)\}|(\w+))")
 _META = re.compile(r"[*?\[{(\\]|[@+!](?=\()")
 _MAX_PATTERN = 4096
-_MAX_NEGATIONS = 8  # each doubles the work of compiling what is behind it
+_MAX_NEGATIONS = 8  # each looks at all of a path
+_MAX_DEPTH = 50
 
 
 class GlobError(InvalidError):
@@ -62,33 +64,35 @@ class Glob:
         self.pattern = paths.clean(pattern)
         parser = _Parser(self.pattern)
         try:
-            self._regex = re.compile(parser.parse(), re.DOTALL)
-        except (re.error, RecursionError, OverflowError) as exc:
+            self._matcher = Matcher(parser.parse(), groups=parser.groups)
+        except (re.error, OverflowError) as exc:
             raise GlobError(f"glob pattern {pattern!r} is invalid: {exc}") from exc
         meta = _META.search(self.pattern)
         self.prefix = self.pattern[: meta.start()] if meta else self.pattern
         self.depth = None if parser.crosses_slashes else parser.slashes
 
     def matches(self, path: str) -> bool:
-        """Whether the whole path matches; a slash at its end does not count."""
-        return self._match(path) is not None
+        """Whether the whole path matches; a slash at its end does not count.
 
-    def _match(self, path: str) -> re.Match[str] | None:
-        if path == "/" and self.pattern != "/":
-            return None  # the root is what "/" means, and nothing else: not an empty name under it
-        return self._regex.fullmatch(path[:-1] if len(path) > 1 and path.endswith("/") else path)
+        :raises InvalidError: The pattern is too long for so long a path.
+        """
+        if path == "/":
+            return self.pattern == "/"  # the root is what "/" means, and nothing else: not an empty name under it
+        return self._matcher.matches(path.removesuffix("/"))
 
     def expand(self, path: str, template: str) -> str:
         """Fill ``$1``, ``${1}``, ``$0`` and ``$$`` of a template from a matching path; a group that is not there gives nothing."""
-        match = self._match(path)
+        if "$" not in template:
+            return template
+        groups = None if path == "/" and self.pattern != "/" else self._matcher.captured(path if path == "/" else path.removesuffix("/"))
 
         def group(reference: re.Match[str]) -> str:
             if reference[1]:
                 return "$"
             name = reference[2] or reference[3]
-            if match is None or not name.isascii() or not name.isdigit() or int(name) > self._regex.groups:
+            if groups is None or not name.isascii() or not name.isdigit() or len(name) > 4 or int(name) >= len(groups):
                 return ""
-            return match[int(name)] or ""
+            return groups[int(name)]
 
         return _REFERENCE.sub(group, template)
 
@@ -134,64 +138,77 @@ def compile_glob(pattern: str) -> Glob:
 
 
 class _Parser:
-    """Recursive descent from pattern to regular expression."""
+    """Recursive descent from text to nodes."""
 
     def __init__(self, pattern: str) -> None:
         self._text, self._at = pattern, 0
         self.crosses_slashes = False
         self.slashes = 0  # those that stand for themselves, which those of a character class do not
-        self._negations = 0
+        self.groups = 0
+        self._negations = self._depth = 0
 
-    def parse(self) -> str:
+    def parse(self) -> Sequence:
         return self._sequence(ends="")
 
-    def _sequence(self, *, ends: str) -> str:
+    def _sequence(self, *, ends: str) -> Sequence:
         """Up to one of the characters ``ends`` (left unread), or the end of the text when there are none."""
-        parts: list[str] = []
+        nodes: list[Node] = []
         while self._at < len(self._text) and self._text[self._at] not in ends:
             character = self._text[self._at]
             following = self._text[self._at + 1 : self._at + 2]
             if following == "(" and character in "@?*+!":
                 self._at += 1
-                inner = self._group("(", "|", ")")
-                parts.append(self._extended(character, inner, ends))
+                nodes.append(self._group("(", "|", ")", kind=character))
                 continue
             match character:
                 case "(":
-                    parts.append(f"({self._group('(', '|', ')')})")
+                    nodes.append(self._group("(", "|", ")"))
                 case "{":
-                    parts.append(f"(?:{self._group('{', ',', '}')})")
+                    nodes.append(self._group("{", ",", "}"))
                 case "[":
-                    parts.append(self._character_class())
+                    nodes.append(One(self._character_class()))
                 case "*" if following == "*":
                     self._at += 2
                     self.crosses_slashes = True
-                    parts.append(".*")
+                    nodes.append(Run(slashes=True))
                 case "*":
                     self._at += 1
-                    parts.append("[^/]*")
+                    nodes.append(Run(slashes=False))
                 case "?":
                     self._at += 1
-                    parts.append("[^/]")
+                    nodes.append(One("[^/]"))
                 case "\\":
                     if not following:
                         raise self._error("it ends in a backslash")
                     self._at += 2
-                    parts.append(self._literal(following))
+                    self._literal(nodes, following)
                 case _:
                     self._at += 1
-                    parts.append(self._literal(character))
-        return "".join(parts)
+                    self._literal(nodes, character)
+        return tuple(nodes)
 
-    def _literal(self, character: str) -> str:
+    def _literal(self, nodes: list[Node], character: str) -> None:
         self.slashes += character == "/"
-        return re.escape(character)
+        before = nodes[-1] if nodes else None
+        if isinstance(before, Text):
+            nodes[-1] = Text(before.text + character)
+        else:
+            nodes.append(Text(character))
 
-    def _group(self, opening: str, separator: str, closing: str) -> str:
+    def _group(self, opening: str, separator: str, closing: str, *, kind: str = "@") -> Group:
         """The alternatives between brackets, which are both read."""
-        start = self._at
+        start, number = self._at, 0
+        if opening == "(":
+            self.groups += 1
+            number = self.groups
+        self._negations += kind == "!"
+        if self._negations > _MAX_NEGATIONS:
+            raise self._error(f"more than {_MAX_NEGATIONS} negations")
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise self._error(f"brackets are nested more than {_MAX_DEPTH} deep")
         self._at += 1
-        alternatives: list[str] = []
+        alternatives: list[Sequence] = []
         while True:
             alternatives.append(self._sequence(ends=separator + closing))
             if self._at == len(self._text):
@@ -199,26 +216,10 @@ class _Parser:
             self._at += 1
             if self._text[self._at - 1] == closing:
                 break
+        self._depth -= 1
         if "/" in self._text[start : self._at]:
             self.crosses_slashes = True
-        return "|".join(alternatives)
-
-    def _extended(self, kind: str, inner: str, ends: str) -> str:
-        if kind in "*+":
-            return f"((?:{inner}){kind})"
-        if kind == "?":
-            return f"((?:{inner})?)"
-        if kind == "@":
-            return f"({inner})"
-        # "!": look ahead with what follows. The rest is read twice: once for the look-ahead, without its groups, and once for itself.
-        self._negations += 1
-        if self._negations > _MAX_NEGATIONS:
-            raise self._error(f"more than {_MAX_NEGATIONS} negations")
-        mark = self._at, self.crosses_slashes, self.slashes, self._negations
-        rest = _without_groups(self._sequence(ends=ends))
-        self._at, self.crosses_slashes, self.slashes, self._negations = mark
-        inner = _without_groups(inner)
-        return rf"((?!(?:{inner}){rest}(?:/|\Z))[^/]*)" if not rest else rf"((?!(?:{inner}){rest}\Z)[^/]*)"
+        return Group(tuple(alternatives), kind, number)
 
     def _character_class(self) -> str:
         start = self._at
@@ -260,8 +261,3 @@ class _Parser:
 
     def _error(self, reason: str) -> GlobError:
         return GlobError(f"glob pattern {self._text!r} is invalid: {reason}")
-
-
-def _without_groups(regex: str) -> str:
-    """The same expression with groups that do not capture (every bracket of ours is escaped or opens a group, or is in a class)."""
-    return re.sub(r"\\.|\[(?:\\.|[^\]\\])*\]|\((?!\?)", lambda m: "(?:" if m[0] == "(" else m[0], regex, flags=re.DOTALL)
