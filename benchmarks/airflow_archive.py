@@ -1,4 +1,4 @@
-"""An archive of 100,000 images over 90 days, backfilled through real Airflow on SQLite with the real DAG, against minipachd.
+"""An archive of 100,000 images over 90 days, backfilled through real Airflow with the real DAG, against minipachd.
 
     python -m benchmarks.airflow_archive [--images 100000] [--days 90] [--server-side] [--json FILE]
 

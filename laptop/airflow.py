@@ -4,7 +4,6 @@ The `airflow` command line takes four to five seconds a call; the REST API takes
 """
 
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -40,21 +39,20 @@ class AirflowSettings:
 
 
 def environment(
-    base: Mapping[str, str], layout: Layout, settings: AirflowSettings, *, pachd_address: str, extra: Mapping[str, str]
+    base: Mapping[str, str], layout: Layout, settings: AirflowSettings, *, database: str, pachd_address: str, extra: Mapping[str, str]
 ) -> dict[str, str]:
     """The environment of every Airflow component: all of the configuration, so that no generated ``airflow.cfg`` decides anything.
 
     :param base: The environment to build on, mostly ``os.environ``; variables of another Airflow in it are left out.
+    :param database: What SQLAlchemy connects to.
     :param pachd_address: ``host:port`` of minipachd.
     :param extra: Further variables, such as ``TUSKWATCH_MODEL``.
     """
     host, _, port = pachd_address.rpartition(":")
     inherited = {name: value for name, value in base.items() if not name.startswith("AIRFLOW")}
     exempt = ",".join(filter(None, [base.get("no_proxy") or base.get("NO_PROXY"), "127.0.0.1"]))
-    modules = [str(REPOSITORY / "laptop" / "local_settings"), *filter(None, [base.get("PYTHONPATH")])]
     return {
         **inherited,
-        "PYTHONPATH": os.pathsep.join(modules),
         "NO_PROXY": exempt,  # tasks would call Airflow's server through the environment's proxy, and show it their tokens
         "no_proxy": exempt,
         "AIRFLOW_HOME": str(layout.airflow_home),
@@ -69,8 +67,7 @@ def environment(
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(layout.airflow_home / "passwords.json"),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{settings.url}/execution/",
-        # SQLite gives a writer five seconds by default; a backfill that clears many runs makes the others wait longer than that.
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{layout.airflow_home / 'airflow.db'}?timeout=60",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(settings.port),
         "AIRFLOW__API__WORKERS": "1",

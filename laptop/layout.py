@@ -30,6 +30,16 @@ class Layout:
         return self.root / "airflow"
 
     @property
+    def database(self) -> Path:
+        """PostgreSQL's data."""
+        return self.root / "postgres"
+
+    @property
+    def run(self) -> Path:
+        """Sockets."""
+        return self.root / "run"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 

@@ -16,9 +16,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from laptop.airflow import COMPONENTS, Airflow, AirflowSettings, environment
+from laptop.database import migrate, own_database, take_over
 from laptop.errors import StartError
 from laptop.layout import Layout, free_port
+from laptop.postgres import Postgres, clean_environment
 from laptop.processes import Process, boot_id, start, stop
+from laptop.sockets import SocketFolder
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +66,21 @@ class Stack:
         self.pachd_address = address
         self.save()
 
+    def start_database(self) -> None:
+        """Start PostgreSQL, unless ``TUSKWATCH_DATABASE`` names another one, and return when it takes connections.
+
+        :raises StartError: See the message.
+        """
+        if own_database(os.environ) is not None:
+            return
+        postgres = Postgres.of(self.layout)
+        postgres.initialize()
+        env = clean_environment(os.environ)
+        process, _ = start("postgres", postgres.command(), env=env, log_file=self.layout.logs / "postgres.log")
+        self.processes["postgres"] = process
+        self.save()
+        postgres.wait_ready(lambda: process.alive, process.log_tail)
+
     def start_component(self, name: str) -> None:
         """Start one of Airflow's components. It is not ready yet when this returns."""
         # Logs are read from disk on one machine; the log servers of scheduler and triggerer would listen on every interface.
@@ -78,19 +96,14 @@ class Stack:
         """
         self.layout.airflow_home.mkdir(parents=True, exist_ok=True)
         _write_private(self.layout.airflow_home / "passwords.json", {"admin": self.airflow.password, "viewer": secrets.token_urlsafe(16)})
-        self.env = environment(os.environ, self.layout, self.airflow, pachd_address=self.pachd_address, extra=extra)
-        self._migrate()
+        own = own_database(os.environ)
+        base, database = (os.environ, own) if own is not None else (clean_environment(os.environ), Postgres.of(self.layout).url)
+        self.env = environment(base, self.layout, self.airflow, database=database, pachd_address=self.pachd_address, extra=extra)
+        migrate(self.env)
+        take_over(self.layout, self.env)
         for name in COMPONENTS:
             self.start_component(name)
         self.wait_healthy()
-
-    def _migrate(self) -> None:
-        command = [sys.executable, "-m", "airflow", "db", "migrate"]
-        done = subprocess.run(command, env=self.env, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            output = (done.stdout + done.stderr)[-3000:]
-            msg = f"airflow db migrate failed; remove {self.layout.airflow_home} to start afresh:\n{output}"
-            raise StartError(msg)
 
     def wait_healthy(self) -> None:
         """Return when all four components are healthy.
@@ -109,11 +122,12 @@ class Stack:
 
     def stop(self) -> None:
         """Stop every process, Airflow before minipachd. Data stays. It cannot be interrupted, and takes a minute at most."""
-        pachd = self.processes.get("minipachd")
+        last = ("minipachd", "postgres")
         with _uninterrupted():
-            stop([process for name, process in self.processes.items() if name != "minipachd"])
-            if pachd is not None:
-                stop([pachd])
+            stop([process for name, process in self.processes.items() if name not in last])
+            for name in last:
+                stop([self.processes[name]] if name in self.processes else [])
+            SocketFolder.of(self.layout).remove()
             self.processes.clear()
             self.layout.state.unlink(missing_ok=True)
 
@@ -171,8 +185,12 @@ def new_stack(layout: Layout) -> Stack:
 
 
 def start_stack(stack: Stack, *, extra: Mapping[str, str]) -> None:
-    """Start minipachd, then Airflow; say how long each took."""
-    for name, begin in (("minipachd", stack.start_pachd), ("Airflow", lambda: stack.start_airflow(extra=extra))):
+    """Start minipachd, PostgreSQL, then Airflow; say how long each took."""
+    for name, begin in (
+        ("minipachd", stack.start_pachd),
+        ("PostgreSQL", stack.start_database),
+        ("Airflow", lambda: stack.start_airflow(extra=extra)),
+    ):
         started = time.monotonic()
         log.info("starting %s", name)
         begin()

@@ -13,11 +13,12 @@ from benchmarks.site import cores
 from laptop.airflow import COMPONENTS, Airflow, AirflowSettings
 from laptop.airflow import environment as airflow_environment
 from laptop.layout import Layout, free_port
+from laptop.postgres import Postgres
 from laptop.processes import Process, start, stop
 
 _PACKAGES: Final = (
     "apache-airflow==3.3.2",
-    "apache-airflow-providers-standard",
+    *("apache-airflow-providers-standard", "psycopg2-binary", "asyncpg"),
     *("tensorflow-cpu", "numpy", "pillow", "matplotlib", "sendgrid", "jsonschema", "tzdata"),
 )
 _START_SECONDS: Final = 300.0
@@ -125,11 +126,12 @@ class PlainAirflow:
         dag = _DAG.format(results=str(self._results), model=str(world.model), rules=str(world.rules), cores=cores())
         (layout.airflow_home / "dags" / "plain.py").write_text(dag)
         self._processes: list[Process] = []
+        self._database: Process | None = None
         self._numbers = 0
         try:
             self._airflow = self._start(layout)
         except BaseException:
-            stop(self._processes)
+            self.close()
             raise
 
     def _start(self, layout: Layout) -> Airflow:
@@ -148,7 +150,12 @@ class PlainAirflow:
             "CUDA_VISIBLE_DEVICES": "",
         }
         inherited = {"PATH": f"{Path(program).parent}:/usr/local/bin:/usr/bin:/bin", "HOME": str(layout.root)}
-        env = airflow_environment(inherited, layout, settings, pachd_address="127.0.0.1:1", extra=extra)
+        database = Postgres.of(layout)
+        database.initialize()
+        server, _ = start("postgres", database.command(), env=inherited, log_file=layout.logs / "postgres.log")
+        self._database = server
+        database.wait_ready(lambda: server.alive, server.log_tail)
+        env = airflow_environment(inherited, layout, settings, database=database.url, pachd_address="127.0.0.1:1", extra=extra)
         done = subprocess.run([program, "db", "migrate"], env=env, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"airflow db migrate: {(done.stdout + done.stderr)[-2000:]}")
@@ -180,3 +187,4 @@ class PlainAirflow:
 
     def close(self) -> None:
         stop(self._processes)
+        stop([self._database] if self._database is not None else [])

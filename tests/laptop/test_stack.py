@@ -81,7 +81,7 @@ def test_tasks_reach_airflow_past_a_proxy(
     """Airflow's tasks call its server with a client that heeds the environment's proxy."""
     settings = AirflowSettings(port=other_airflow, password="p", jwt_secret="j", secret_key="s")
     base = {"HTTP_PROXY": f"http://127.0.0.1:{free_port}", "http_proxy": f"http://127.0.0.1:{free_port}", **exempt}
-    env = environment(base, Layout(tmp_path), settings, pachd_address="127.0.0.1:1", extra={})
+    env = environment(base, Layout(tmp_path), settings, database="postgresql://", pachd_address="127.0.0.1:1", extra={})
     for name in ("NO_PROXY", "no_proxy", *base):
         monkeypatch.setenv(name, env.get(name, ""))
 

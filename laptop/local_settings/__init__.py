@@ -1,1 +1,0 @@
-"""Put on Airflow's module path by :func:`laptop.airflow.environment`."""
