@@ -45,17 +45,17 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "kubernetes_conn_id": {
                         "label": "Kubernetes connection",
-                        "description": "Instead of a host: the Airflow connection of the cluster whose service is looked up at each use.",
+                        "description": "Airflow connection of Pachyderm's cluster, to look up the service below and to read workers' logs.",
                         "schema": {"type": ["string", "null"]},
                     },
                     "namespace": {
                         "label": "Kubernetes namespace",
-                        "description": "Namespace of the service, for example pachyderm.",
+                        "description": "Namespace that Pachyderm is in, for example pachyderm.",
                         "schema": {"type": ["string", "null"]},
                     },
                     "service": {
                         "label": "Kubernetes service",
-                        "description": "Pachyderm's service, for example pachyderm-proxy. Its load balancer is used, or its name inside.",
+                        "description": "Instead of a host: Pachyderm's service, for example pachyderm-proxy. Looked up at each use.",
                         "schema": {"type": ["string", "null"]},
                     },
                     "console_url": {

@@ -40,6 +40,20 @@ class Service:
 
 
 @dataclass(frozen=True)
+class Cluster:
+    """The namespace of a Kubernetes cluster that Pachyderm runs in.
+
+    :ivar conn_id: Airflow connection of type ``kubernetes``.
+    """
+
+    conn_id: str
+    namespace: str
+
+    def __str__(self) -> str:
+        return f"namespace {self.namespace} (connection {self.conn_id})"
+
+
+@dataclass(frozen=True)
 class PachydermConnection:
     """Where a Pachyderm server is and how to speak to it.
 
@@ -52,6 +66,7 @@ class PachydermConnection:
     :ivar project: Pachyderm project of every name used without one.
     :ivar console_url: Base URL of Pachyderm's Console, for links.
     :ivar service: Kubernetes service to look host and port up from; ``host`` is empty until :mod:`airflow_pachyderm.discovery` has.
+    :ivar cluster: Where to read the logs of workers when the server keeps none.
     """
 
     conn_id: str
@@ -63,6 +78,7 @@ class PachydermConnection:
     project: str = DEFAULT_PROJECT
     console_url: str | None = None
     service: Service | None = None
+    cluster: Cluster | None = None
 
     @property
     def address(self) -> str:
@@ -82,10 +98,16 @@ class PachydermConnection:
         """
         extra = _extra(conn)
         host = (conn.host or "").strip()
-        service = _service(conn, extra)
-        if host and service:
+        cluster, name = _cluster(conn, extra), _text(conn, extra, "service")
+        if name and not cluster:
+            raise PachydermInvalidError(
+                f"Connection {conn.conn_id}: to find a Kubernetes service, fill in kubernetes_conn_id and namespace too"
+            )
+        if host and name:
             raise PachydermInvalidError(f"Connection {conn.conn_id} has both a host and a Kubernetes service: remove one of them")
-        if not host and not service:
+        if not host and cluster and not name:
+            raise PachydermInvalidError(f"Connection {conn.conn_id}: to find a Kubernetes service, fill in service too, or a host")
+        if not host and not name:
             raise PachydermInvalidError(
                 f"Connection {conn.conn_id} has no host: fill in where the Pachyderm server listens, for example 127.0.0.1"
             )
@@ -110,7 +132,8 @@ class PachydermConnection:
             token=conn.password or None,
             project=_text(conn, extra, "project") or DEFAULT_PROJECT,
             console_url=_text(conn, extra, "console_url"),
-            service=service,
+            service=Service(cluster.conn_id, cluster.namespace, name) if cluster and name else None,
+            cluster=cluster,
         )
 
 
@@ -124,14 +147,13 @@ def _extra(conn: AirflowConnection) -> dict[str, Any]:
     return extra
 
 
-def _service(conn: AirflowConnection, extra: dict[str, Any]) -> Service | None:
-    names = ("kubernetes_conn_id", "namespace", "service")
-    given = {name: _text(conn, extra, name) for name in names}
+def _cluster(conn: AirflowConnection, extra: dict[str, Any]) -> Cluster | None:
+    given = {name: _text(conn, extra, name) for name in ("kubernetes_conn_id", "namespace")}
     if not any(given.values()):
         return None
     if missing := [name for name, value in given.items() if not value]:
-        raise PachydermInvalidError(f"Connection {conn.conn_id}: to find a Kubernetes service, fill in {' and '.join(missing)} too")
-    return Service(*(str(given[name]) for name in names))
+        raise PachydermInvalidError(f"Connection {conn.conn_id}: to find Pachyderm in Kubernetes, fill in {missing[0]} too")
+    return Cluster(*(str(value) for value in given.values()))
 
 
 def _text(conn: AirflowConnection, extra: dict[str, Any], name: str) -> str | None:

@@ -33,7 +33,9 @@ def settle(outcome: CommitSetOutcome, *, hook: PachydermHook, log: Log, wait_tim
     match outcome.end:
         case WaitEnd.FINISHED if outcome.failed_jobs:
             first = outcome.failed_jobs[0]
-            told = f"Commit set {commit_set} at {hook.connection}: {_failure(outcome, hook)}"
+            from airflow_pachyderm.client.failure import describe_failure
+
+            told = f"Commit set {commit_set} at {hook.connection}: {describe_failure(hook.pps, outcome.failed_jobs)}"
             raise PachydermJobError(told, pipeline=first.pipeline, job=first.job, reason=first.reason)
         case WaitEnd.FINISHED if not outcome.active_jobs:
             log.info("Commit set %s: all %d jobs succeeded", commit_set, len(outcome.jobs))
@@ -48,13 +50,3 @@ def settle(outcome: CommitSetOutcome, *, hook: PachydermHook, log: Log, wait_tim
             raise PachydermUnavailableError(outcome.message)
         case _:  # an end that we do not know is never success
             raise PachydermError(outcome.message or f"The wait for commit set {commit_set} ended without a result: {outcome}")
-
-
-def _failure(outcome: CommitSetOutcome, hook: PachydermHook) -> str:
-    from airflow_pachyderm.client.pps import describe_failure
-
-    try:
-        return describe_failure(hook.pps, outcome.failed_jobs)
-    except PachydermError as exc:  # the job's failure is the news, not that its log cannot be read
-        jobs = "; ".join(f"{job.pipeline} {job.state.value}: {job.reason}" for job in outcome.failed_jobs)
-        return f"{jobs} (details cannot be read: {exc})"

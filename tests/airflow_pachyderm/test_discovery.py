@@ -1,9 +1,7 @@
 """Finding Pachyderm's service in Kubernetes, through the real client and an API server over HTTP."""
 
 import asyncio
-import http.server
 import json
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,8 +10,8 @@ from airflow.sdk import Connection
 
 from airflow_pachyderm.discovery import aconnect, connect
 from airflow_pachyderm.exceptions import PachydermInvalidError, PachydermNotFoundError, PachydermUnavailableError
+from tests.airflow_pachyderm.kubernetes_api import KubernetesApi
 
-PATH = "/api/v1/namespaces/pachyderm/services/"
 Services = dict[str, dict[str, Any]]
 
 
@@ -25,34 +23,9 @@ def service(kind: str, *, ingress: list[dict[str, str]] | None = None, ports: di
 @pytest.fixture
 def services(monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
     """A cluster with these services, and the Airflow connection ``cluster`` to it."""
-    services: Services = {}
-
-    class Api(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            found = services.get(self.path.removeprefix(PATH))
-            body = json.dumps(found or {"kind": "Status", "code": 404}).encode()
-            self.send_response(200 if found else 404)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None: ...
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Api) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        config = {
-            "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}],
-            "users": [{"name": "u", "user": {}}],
-            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-            "current-context": "x",
-        }
-        cluster = {"conn_type": "kubernetes", "extra": {"kube_config": json.dumps(config)}}
-        monkeypatch.setenv("AIRFLOW_CONN_CLUSTER", json.dumps(cluster))
-        yield services
-        server.shutdown()
-        thread.join()
+    with KubernetesApi() as api:
+        monkeypatch.setenv("AIRFLOW_CONN_CLUSTER", api.airflow_connection)
+        yield api.services
 
 
 def connection(name: str, **fields: Any) -> Connection:

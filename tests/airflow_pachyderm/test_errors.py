@@ -135,6 +135,6 @@ def test_a_read_that_ends_early_is_an_error(pachd: ScriptedPachd, pfs: PfsClient
 
 
 def pfs_commit() -> Any:
-    from airflow_pachyderm.client.pfs import Commit
+    from airflow_pachyderm.client.answers import Commit
 
     return Commit("images", "master", "a" * 32, "", 0.0, finished=False, error="")

@@ -14,9 +14,10 @@ from typing import Any
 import grpc
 import pytest
 
+from airflow_pachyderm.client.answers import Commit
 from airflow_pachyderm.client.channel import Server
 from airflow_pachyderm.client.errors import RetryPolicy
-from airflow_pachyderm.client.pfs import Commit, PfsClient
+from airflow_pachyderm.client.pfs import PfsClient
 from airflow_pachyderm.client.push import Owner, Push, PushResult, description_prefix, holds
 from airflow_pachyderm.connection import PachydermConnection
 from airflow_pachyderm.exceptions import (

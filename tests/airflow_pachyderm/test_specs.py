@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from airflow_pachyderm.client.pps import SPEC_DIGEST, pipeline_request
+from airflow_pachyderm.client.answers import SPEC_DIGEST
+from airflow_pachyderm.client.pps import pipeline_request
 from airflow_pachyderm.exceptions import PachydermInvalidError, PachydermSourceError
 from airflow_pachyderm.specs import load_specs
 

@@ -13,7 +13,7 @@ from airflow_pachyderm.client import channel
 from airflow_pachyderm.client.watch import Progress, stop_commit_set, watch_commit_set
 from airflow_pachyderm.outcome import CommitSetOutcome, JobOutcome, WaitEnd
 from airflow_pachyderm.states import JobState
-from tests.airflow_pachyderm.scripted_pachd import ScriptedPachd, pps_pb2
+from tests.airflow_pachyderm.scripted_pachd import ScriptedPachd, pfs_pb2, pps_pb2
 
 ID = "0123456789ab4def0123456789abcdef"
 AWAY = (grpc.StatusCode.UNAVAILABLE, "connection refused")
@@ -129,8 +129,21 @@ def test_one_pipeline_of_several(pachd: ScriptedPachd) -> None:
 
 def test_no_jobs_is_an_end(pachd: ScriptedPachd) -> None:
     pachd.script("InspectJobSet", [])
+    pachd.script("InspectCommitSet", [pfs_pb2.CommitInfo()])
 
     assert watch(pachd) == CommitSetOutcome(ID, WaitEnd.FINISHED)
+
+
+@pytest.mark.parametrize("answer", [[], (grpc.StatusCode.NOT_FOUND, f"no commits found for commitset {ID}")])
+def test_a_set_that_does_not_exist_is_no_success(pachd: ScriptedPachd, answer: Any) -> None:
+    """A 2.12 server answers the question for its jobs with none, and OK."""
+    pachd.script("InspectJobSet", [])
+    pachd.script("InspectCommitSet", answer)
+
+    outcome = watch(pachd)
+
+    assert outcome.end is WaitEnd.ERROR
+    assert ID in outcome.message
 
 
 def test_stopping_stops_what_runs(pachd: ScriptedPachd) -> None:

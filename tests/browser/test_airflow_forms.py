@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from airflow_pachyderm.client.pfs import Commit
+from airflow_pachyderm.client.answers import Commit
 from laptop.stack import Stack
 from tests.dags.quick_stages import write_images
 from tests.e2e.harness import Site, quick_site

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_pachyderm.client.pfs import Commit
+from airflow_pachyderm.client.answers import Commit
 from tests.dags.quick_stages import write_images
 from tests.e2e.harness import Site, quick_site, until
 

@@ -27,7 +27,9 @@ log = logging.getLogger(__name__)
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-TRANSIENT: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.ABORTED})
+_TRANSIENT: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.ABORTED})
+# Said without a code of its own of an open commit whose parent the server is still putting together.
+_NOT_YET: Final = re.compile(r"base commit .* unfinished")
 
 _BY_CODE: Final[dict[Any, type[PachydermError]]] = {
     grpc.StatusCode.NOT_FOUND: PachydermNotFoundError,
@@ -46,10 +48,12 @@ _BY_CODE: Final[dict[Any, type[PachydermError]]] = {
 # Pachyderm gives most of its own checks the code UNKNOWN: only the text tells them apart.
 _BY_TEXT: Final[tuple[tuple[re.Pattern[str], type[PachydermError]], ...]] = (
     (
-        re.compile(r"has already finished|has not been finished|already exists|already has a commit|cannot be dropped|output branch"),
+        re.compile(
+            r"has already finished|has not been finished|already exists|already has a commit|cannot (be dropped|drop|squash)|output branch"
+        ),
         PachydermConflictError,
     ),
-    (re.compile(r"not found|no commits found"), PachydermNotFoundError),
+    (re.compile(r"not found|no commits found|was deleted"), PachydermNotFoundError),
     (
         re.compile(r"invalid|must |cannot |doesn't have |malformed|unsupported|not supported|more than once|multiple "),
         PachydermInvalidError,
@@ -73,6 +77,11 @@ class RetryPolicy:
         """Seconds to wait after the given number of tries; jitter keeps mapped tasks from coming back together."""
         pause = min(self.first_pause_seconds * 2.0 ** (tries - 1), self.max_pause_seconds)
         return pause * random.uniform(0.75, 1.0)  # noqa: S311 - spreads load, guards nothing
+
+
+def is_transient(exc: grpc.RpcError) -> bool:
+    """Whether the same call may succeed in a moment."""
+    return exc.code() in _TRANSIENT or (exc.code() is grpc.StatusCode.UNKNOWN and bool(_NOT_YET.search(exc.details() or "")))
 
 
 def translate(exc: grpc.RpcError, *, action: str, connection: PachydermConnection) -> PachydermError:
@@ -123,7 +132,7 @@ def remote(action: str) -> Callable[[Callable[Concatenate[Any, _P], _R]], Callab
                     bound = signature.bind(self, *args, **kwargs)
                     bound.apply_defaults()
                     told = action.format(**bound.arguments)
-                    if exc.code() not in TRANSIENT or time.monotonic() + pause > give_up:
+                    if not is_transient(exc) or time.monotonic() + pause > give_up:
                         raise translate(exc, action=told, connection=self.connection) from exc
                     log.warning("Cannot %s yet (%s); try %d follows in %.1f s", told, exc.details(), tries + 1, pause)
                     time.sleep(pause)

@@ -2,11 +2,11 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc
 
+from airflow_pachyderm.client.answers import Commit, FileEntry, parse_commit, parse_entry
 from airflow_pachyderm.client.channel import LIST_TIMEOUT_SECONDS, Client
 from airflow_pachyderm.client.errors import remote, translate
 from airflow_pachyderm.client.protocol import pfs_pb2
@@ -15,38 +15,6 @@ from airflow_pachyderm.exceptions import PachydermUnavailableError
 log = logging.getLogger(__name__)
 
 BRANCH: Final = "master"
-
-
-@dataclass(frozen=True)
-class Commit:
-    """One commit as last seen.
-
-    :ivar commit_set: Its id, 32 hex digits, shared by the downstream commits that it causes.
-    :ivar started: Seconds since the Unix epoch.
-    :ivar finished: No more files can be put. False: it is open.
-    :ivar error: Why it failed, or empty.
-    """
-
-    repo: str
-    branch: str
-    commit_set: str
-    description: str
-    started: float
-    finished: bool
-    error: str
-
-    def __str__(self) -> str:
-        return f"{self.repo}@{self.branch}={self.commit_set}"
-
-
-@dataclass(frozen=True)
-class FileEntry:
-    """A file or directory in a commit; a directory's path ends in ``/``."""
-
-    path: str
-    size_bytes: int
-    digest: str
-    is_dir: bool
 
 
 class PfsClient(Client):
@@ -106,17 +74,32 @@ class PfsClient(Client):
 
     @remote("list the commits of {repo}@{branch}")
     def list_commits(self, repo: str, branch: str = BRANCH, *, since: float = 0.0) -> list[Commit]:
-        """The commits that users made on the branch, newest first; none when the branch does not exist.
+        """The commits that users made and that the branch holds, newest first; none when the branch does not exist.
 
-        :param since: Only those that were started later, in seconds since the Unix epoch; the server's clock counts.
+        :param since: Only those that were started later, in seconds since the Unix epoch; the server's clock counts. Older ones are not
+            even read.
+        :raises PachydermNotFoundError: There is no such repo.
         """
-        request = pfs_pb2.ListCommitRequest(repo=self.repo_message(repo), origin_kind=pfs_pb2.USER)
-        if since:
-            request.reverse = True  # what makes started_time the lower bound
-            request.started_time.seconds = int(since)
+        return list(self._walk_commits(repo, branch, since=since))
+
+    def _walk_commits(self, repo: str, branch: str, *, since: float) -> Iterator[Commit]:
+        # From the head towards the root. Without `to` the server lists the whole repo, and only some say which branch a commit is of; with
+        # it none takes a time or the other direction.
+        request = pfs_pb2.ListCommitRequest(repo=self.repo_message(repo), to=self.commit_message(repo, branch), origin_kind=pfs_pb2.USER)
         stream = self._call(self.server.stubs.pfs.ListCommit, request, timeout=LIST_TIMEOUT_SECONDS)
-        found = [_commit(info) for info in stream if info.commit.branch.name == branch]
-        return found[::-1] if since else found
+        try:
+            for info in stream:
+                commit = parse_commit(info, repo=repo, branch=branch)
+                if commit.started < since:
+                    break
+                yield commit
+        except grpc.RpcError as exc:
+            if exc.code() is not grpc.StatusCode.NOT_FOUND:
+                raise
+            # The repo or only the branch?
+            self._call(self.server.stubs.pfs.InspectRepo, pfs_pb2.InspectRepoRequest(repo=self.repo_message(repo)))
+        finally:
+            stream.cancel()
 
     @remote("inspect {repo}@{branch}")
     def head(self, repo: str, branch: str = BRANCH) -> Commit:
@@ -125,7 +108,7 @@ class PfsClient(Client):
         :raises PachydermNotFoundError: The repo, the branch or a commit is missing.
         """
         request = pfs_pb2.InspectCommitRequest(commit=self.commit_message(repo, branch))
-        return _commit(self._call(self.server.stubs.pfs.InspectCommit, request))
+        return parse_commit(self._call(self.server.stubs.pfs.InspectCommit, request), repo=repo, branch=branch)
 
     @remote("inspect {repo}@{branch}={commit_set}")
     def inspect_commit(self, repo: str, branch: str, commit_set: str) -> Commit:
@@ -134,7 +117,7 @@ class PfsClient(Client):
         :raises PachydermNotFoundError: It is not there.
         """
         request = pfs_pb2.InspectCommitRequest(commit=self.commit_message(repo, branch, commit_set))
-        return _commit(self._call(self.server.stubs.pfs.InspectCommit, request))
+        return parse_commit(self._call(self.server.stubs.pfs.InspectCommit, request), repo=repo, branch=branch)
 
     def start_commit_once(self, repo: str, branch: str, description: str) -> Commit:
         """Open a commit. Not retried: when the answer is lost the commit may be there, and only the caller can tell that it is its own.
@@ -183,7 +166,7 @@ class PfsClient(Client):
         :raises PachydermUnavailableError: It is not, after ``timeout``.
         """
         request = pfs_pb2.InspectCommitRequest(commit=self._ref(repo, commit_set), wait=pfs_pb2.CommitState.Value("FINISHED"))
-        return _commit(self._call(self.server.stubs.pfs.InspectCommit, request, timeout=timeout))
+        return parse_commit(self._call(self.server.stubs.pfs.InspectCommit, request, timeout=timeout), repo=repo, branch="")
 
     # Reading
 
@@ -195,7 +178,7 @@ class PfsClient(Client):
         :raises PachydermNotFoundError: The repo, branch or commit is missing.
         """
         try:
-            return _entry(self._call(self.server.stubs.pfs.InspectFile, pfs_pb2.InspectFileRequest(file=self._file(repo, ref, path))))
+            return parse_entry(self._call(self.server.stubs.pfs.InspectFile, pfs_pb2.InspectFileRequest(file=self._file(repo, ref, path))))
         except grpc.RpcError as exc:
             if exc.code() is grpc.StatusCode.NOT_FOUND and (exc.details() or "").startswith("file "):
                 return None
@@ -209,7 +192,7 @@ class PfsClient(Client):
         :param pattern: Pachyderm glob, for example ``/valid/*``.
         """
         request = pfs_pb2.GlobFileRequest(commit=self._ref(repo, ref), pattern=pattern)
-        return [_entry(info) for info in self._call(self.server.stubs.pfs.GlobFile, request, timeout=LIST_TIMEOUT_SECONDS)]
+        return [parse_entry(info) for info in self._call(self.server.stubs.pfs.GlobFile, request, timeout=LIST_TIMEOUT_SECONDS)]
 
     @remote("read {repo}@{ref}:{path}")
     def read_file(self, repo: str, ref: str, path: str) -> bytes:
@@ -265,19 +248,3 @@ class PfsClient(Client):
 
     def _file(self, repo: str, ref: str, path: str) -> Any:
         return pfs_pb2.File(commit=self._ref(repo, ref), path=path)
-
-
-def _commit(info: Any) -> Commit:
-    return Commit(
-        repo=info.commit.branch.repo.name,
-        branch=info.commit.branch.name,
-        commit_set=info.commit.id,
-        description=info.description,
-        started=info.started.seconds + info.started.nanos / 1e9,
-        finished=info.HasField("finishing") or info.HasField("finished"),
-        error=info.error,
-    )
-
-
-def _entry(info: Any) -> FileEntry:
-    return FileEntry(path=info.file.path, size_bytes=info.size_bytes, digest=info.hash.hex(), is_dir=info.file_type == pfs_pb2.DIR)

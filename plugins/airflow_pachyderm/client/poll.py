@@ -9,7 +9,7 @@ from typing import Final, Generic, TypeVar
 import grpc
 
 from airflow_pachyderm.client.channel import Stubs, shared_stubs
-from airflow_pachyderm.client.errors import TRANSIENT, translate
+from airflow_pachyderm.client.errors import is_transient, translate
 from airflow_pachyderm.connection import PachydermConnection
 from airflow_pachyderm.exceptions import PachydermError
 from airflow_pachyderm.logs import Log
@@ -17,7 +17,6 @@ from airflow_pachyderm.outcome import WaitEnd
 
 FIRST_POLL_SECONDS: Final = 0.25
 UNAVAILABLE_SECONDS: Final = 600.0
-_RETRIED: Final = TRANSIENT | {grpc.StatusCode.DEADLINE_EXCEEDED}
 
 _T = TypeVar("_T")
 
@@ -64,7 +63,7 @@ async def poll(
                 return Found(WaitEnd.ERROR, message=str(exc))
             except grpc.RpcError as exc:
                 error = translate(exc, action=action, connection=connection)
-                if exc.code() not in _RETRIED:
+                if not is_transient(exc) and exc.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
                     return Found(WaitEnd.ERROR, message=str(error))
                 if not away_since:
                     away_since = now()

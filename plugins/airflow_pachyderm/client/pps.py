@@ -5,47 +5,31 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, Final
 
 import grpc
 
+from airflow_pachyderm.client.answers import (
+    SPEC_DIGEST,
+    Datum,
+    Pipeline,
+    commit_set_request,
+    parse_datum,
+    parse_jobs,
+    parse_pipeline,
+    require_commits,
+)
 from airflow_pachyderm.client.channel import LIST_TIMEOUT_SECONDS, Client
 from airflow_pachyderm.client.errors import remote
 from airflow_pachyderm.client.protocol import json_format, pfs_pb2, pps_pb2
 from airflow_pachyderm.exceptions import PachydermInvalidError
 from airflow_pachyderm.outcome import JobOutcome
-from airflow_pachyderm.states import JOB_TERMINAL, JobState, PipelineState
+from airflow_pachyderm.states import JOB_TERMINAL
 
 log = logging.getLogger(__name__)
 
 SLOW_TIMEOUT_SECONDS: Final = 120.0  # of calls that make or delete repos with all their commits
-# Pachyderm stores a spec with its defaults filled in, so it cannot be compared with a file's; this remembers what the file said.
-SPEC_DIGEST: Final = "airflow-pachyderm/spec-sha256"
-
-
-@dataclass(frozen=True)
-class Pipeline:
-    """One pipeline as last seen.
-
-    :ivar spec_digest: Of the spec that :meth:`PpsClient.create_pipeline` got, or empty when it was made by other means.
-    """
-
-    name: str
-    version: int
-    state: PipelineState
-    reason: str
-    stopped: bool
-    spec_digest: str
-
-
-@dataclass(frozen=True)
-class Datum:
-    """One datum of a job: the files that it was about."""
-
-    id: str
-    inputs: tuple[str, ...]
 
 
 class PpsClient(Client):
@@ -89,14 +73,7 @@ class PpsClient(Client):
             if exc.code() is grpc.StatusCode.NOT_FOUND:
                 return None
             raise
-        return Pipeline(
-            name=info.pipeline.name,
-            version=info.version,
-            state=PipelineState.from_number(info.state),
-            reason=info.reason,
-            stopped=info.stopped,
-            spec_digest=info.details.metadata.annotations.get(SPEC_DIGEST, ""),
-        )
+        return parse_pipeline(info)
 
     @remote("delete pipeline {name}")
     def delete_pipeline(self, name: str, *, force: bool = False, keep_repo: bool = False) -> None:
@@ -149,9 +126,17 @@ class PpsClient(Client):
 
     @remote("list the jobs of commit set {commit_set}")
     def inspect_job_set(self, commit_set: str) -> list[JobOutcome]:
-        """The jobs that a commit caused, upstream ones first; none when no pipeline reads it."""
+        """The jobs that a commit caused, upstream ones first; none when no pipeline reads it.
+
+        :raises PachydermNotFoundError: There is no such commit set.
+        """
         request = pps_pb2.InspectJobSetRequest(job_set=pps_pb2.JobSet(id=commit_set))
-        return parse_jobs(self._call(self.server.stubs.pps.InspectJobSet, request), now=time.time())
+        jobs = parse_jobs(self._call(self.server.stubs.pps.InspectJobSet, request), now=time.time())
+        if not jobs:  # which a 2.12 server says of any id
+            commits = self._call(self.server.stubs.pfs.InspectCommitSet, commit_set_request(commit_set))
+            require_commits(next(iter(commits), None), commit_set, self.connection)
+            commits.cancel()
+        return jobs
 
     @remote("stop job {pipeline}@{job}")
     def stop_job(self, pipeline: str, job: str, *, reason: str) -> None:
@@ -178,7 +163,7 @@ class PpsClient(Client):
             job=self._job(pipeline, job), filter=pps_pb2.ListDatumRequest.Filter(state=[pps_pb2.DatumState.Value("FAILED")]), number=limit
         )
         stream = self._call(self.server.stubs.pps.ListDatum, request, timeout=LIST_TIMEOUT_SECONDS)
-        return [Datum(info.datum.id, tuple(_input(file) for file in info.data)) for info in stream]
+        return [parse_datum(info) for info in stream]
 
     @remote("read the logs of job {pipeline}@{job}")
     def log_tail(self, pipeline: str, job: str, *, datum: str = "", lines: int) -> list[str]:
@@ -219,53 +204,3 @@ def pipeline_request(spec: dict[str, Any], *, name: str, project: str) -> Any:
     digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
     request.metadata.annotations[SPEC_DIGEST] = digest
     return request
-
-
-def parse_jobs(infos: Iterable[Any], *, now: float) -> list[JobOutcome]:
-    """Jobs from their messages.
-
-    :param now: Seconds since the Unix epoch, for the duration of those that run.
-    """
-    return [_job_outcome(info, now) for info in infos]
-
-
-def _job_outcome(info: Any, now: float) -> JobOutcome:
-    ended = _seconds(info.finished) if info.HasField("finished") else now
-    return JobOutcome(
-        pipeline=info.job.pipeline.name,
-        job=info.job.id,
-        state=JobState.from_number(info.state),
-        reason=info.reason,
-        total=info.data_total,
-        processed=info.data_processed,
-        skipped=info.data_skipped,
-        failed=info.data_failed,
-        recovered=info.data_recovered,
-        seconds=max(0.0, ended - _seconds(info.started)) if info.HasField("started") else 0.0,
-    )
-
-
-def _seconds(timestamp: Any) -> float:
-    return float(timestamp.seconds + timestamp.nanos / 1e9)
-
-
-def _input(info: Any) -> str:
-    return f"{info.file.commit.branch.repo.name}:{info.file.path}"
-
-
-def describe_failure(pps: PpsClient, jobs: Sequence[JobOutcome], *, datums: int = 3, lines: int = 20) -> str:
-    """What a person needs to know about failed jobs: reasons, the inputs of the first failed datums, and the end of their logs.
-
-    :param jobs: The failed ones, the cause first.
-    :param datums: How many datums of the first job to look into.
-    :param lines: How many log lines of each.
-    """
-    parts = [f"{job.pipeline} {job.state.value}: {job.reason or 'no reason given'}" for job in jobs]
-    first = jobs[0]
-    found = pps.failed_datums(first.pipeline, first.job, limit=datums)
-    for datum in found:
-        parts.append(f"failed datum {datum.id[:16]} of {first.pipeline}: {', '.join(datum.inputs) or 'no inputs'}")
-        parts += [f"  | {line}" for line in pps.log_tail(first.pipeline, first.job, datum=datum.id, lines=lines)]
-    if not found:
-        parts += [f"  | {line}" for line in pps.log_tail(first.pipeline, first.job, lines=lines)]
-    return "\n".join(parts)

@@ -12,22 +12,30 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
 import grpc
 
+from airflow_pachyderm.client.answers import Commit
 from airflow_pachyderm.client.errors import remote
-from airflow_pachyderm.client.pfs import Commit, PfsClient
+from airflow_pachyderm.client.pfs import PfsClient
 from airflow_pachyderm.client.protocol import pfs_pb2
-from airflow_pachyderm.exceptions import PachydermConflictError, PachydermError, PachydermNotFoundError, PachydermUnavailableError
+from airflow_pachyderm.exceptions import (
+    PachydermConflictError,
+    PachydermError,
+    PachydermInvalidError,
+    PachydermNotFoundError,
+    PachydermUnavailableError,
+)
 from airflow_pachyderm.files import Batch, SourceFile, read_ahead, server_url
 
 log = logging.getLogger(__name__)
 
 PROGRESS_SECONDS: Final = 5.0
+_GLOB: Final = re.compile(r"[*?\[\]{}!()@+^]")  # which no path in a repo has
 _PARENT_OPEN: Final = re.compile(r"parent commit .* has not been finished")
 
 
@@ -105,6 +113,7 @@ class Push:
         self._call: Any = None
         self._stopped = threading.Event()
         self._waiting_for, self._give_up = "", 0.0
+        self._missing_ok = batch.missing_ok
 
     @property
     def connection(self) -> Any:
@@ -134,11 +143,13 @@ class Push:
                 return PushResult(
                     earlier.commit_set, reused=True, files=len(self._batch.files), size_bytes=0, seconds=time.monotonic() - started
                 )
+            # What an earlier try deleted, this one need not find.
+            self._missing_ok = self._missing_ok or earlier is not None
             commit = self._begin()
         log.info("Opened commit %s at %s", commit, self.connection)
         try:
             self._owner.opened(commit)
-            size_bytes = self._send(commit)
+            size_bytes = self._send(commit, self._deletions(commit))
             self._pfs.finish_commit(commit)
         except BaseException as exc:  # also of a task that is told to stop: nothing half done may stay
             self._abandon(commit, exc)
@@ -217,15 +228,35 @@ class Push:
             if exc.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:  # it is gone, or the next try to open ours meets the same trouble
                 self._stopped.wait(self.retry.pause(1))
 
+    def _deletions(self, commit: Commit) -> list[str]:
+        """The paths that the batch's deletions mean.
+
+        Looked up before anything is sent: what a stream deleted whose answer was lost is not missed when it is sent again.
+
+        :raises PachydermNotFoundError: One matches nothing, and the batch does not allow that.
+        """
+        found: list[str] = []
+        for pattern in self._batch.deletes:
+            if self._missing_ok and not _GLOB.search(pattern) and pattern.strip("/"):
+                found.append(pattern)  # nobody needs to know whether it is there
+                continue
+            matches = matching(self._pfs, commit.repo, commit.commit_set, pattern)
+            if not matches and not self._missing_ok:
+                raise PachydermNotFoundError(
+                    f"{commit.repo}@{commit.branch} at {self.connection} has nothing to delete that matches {pattern}"
+                )
+            found += matches
+        return found
+
     # The stream
 
     @remote("put files")
-    def _send(self, commit: Commit) -> int:
+    def _send(self, commit: Commit, deletes: Sequence[str]) -> int:
         """Send the batch as one stream, which the server applies whole or not at all.
 
         Safe to repeat: every file of the stream replaces the one of its path.
         """
-        sender = _Sender(self._requests(commit))
+        sender = _Sender(self._requests(commit, deletes))
         stubs = self._pfs.server.stubs
         call = stubs.pfs.ModifyFile.future(iter(sender), metadata=stubs.metadata)
         self._call = sender.call = call
@@ -244,9 +275,9 @@ class Push:
             else:
                 return sender.size_bytes
 
-    def _requests(self, commit: Commit) -> Iterator[Any]:
+    def _requests(self, commit: Commit, deletes: Sequence[str]) -> Iterator[Any]:
         yield pfs_pb2.ModifyFileRequest(set_commit=self._pfs.commit_message(commit.repo, commit.branch, commit.commit_set))
-        for path in self._batch.deletes:
+        for path in deletes:
             yield pfs_pb2.ModifyFileRequest(delete_file=pfs_pb2.DeleteFile(path=path))
         if self._batch.server_side:
             for file in self._batch.files:
@@ -296,6 +327,25 @@ def holds(pfs: PfsClient, repo: str, branch: str, file: SourceFile) -> bool:
     for data in pfs.read_blocks(repo, branch, file.path):
         theirs.update(data)
     return mine.digest() == theirs.digest()
+
+
+def matching(pfs: PfsClient, repo: str, ref: str, pattern: str) -> list[str]:
+    """The paths that a deletion means. A server takes no globs to delete, and those of the 2.12 line not even ``/``.
+
+    :param ref: Branch or commit id.
+    :param pattern: Path or Pachyderm glob of files, of directories if it ends in a slash, of everything if it is only that.
+    :raises PachydermInvalidError: It matches nothing but directories, and has no slash at its end.
+    """
+    entries = pfs.glob_files(repo, ref, pattern.rstrip("/") or "/*")
+    if not pattern.strip("/"):
+        return [entry.path for entry in entries]
+    found = [entry.path for entry in entries if entry.is_dir is pattern.endswith("/")]
+    if entries and not found and not pattern.endswith("/"):
+        raise PachydermInvalidError(
+            f"{pattern} matches only directories in {repo}@{ref}, for example {entries[0].path}; "
+            "end it in a slash to delete them with all that is in them"
+        )
+    return found
 
 
 class _Sender:

@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import grpc
 
+from airflow_pachyderm.client.answers import commit_set_request, parse_jobs, require_commits
 from airflow_pachyderm.client.channel import UNARY_TIMEOUT_SECONDS, Stubs, shared_stubs
 from airflow_pachyderm.client.errors import translate
 from airflow_pachyderm.client.poll import poll
-from airflow_pachyderm.client.pps import parse_jobs
 from airflow_pachyderm.client.protocol import pps_pb2
 from airflow_pachyderm.connection import PachydermConnection
 from airflow_pachyderm.exceptions import PachydermNotFoundError
@@ -56,7 +56,7 @@ async def watch_commit_set(
     progress, jobs = Progress(log), list[JobOutcome]()
 
     async def look(stubs: Stubs) -> bool | None:
-        jobs[:] = [job for job in await _jobs(stubs, commit_set) if pipeline in (None, job.pipeline)]
+        jobs[:] = [job for job in await _jobs(stubs, connection, commit_set) if pipeline in (None, job.pipeline)]
         if pipeline and not jobs:
             raise PachydermNotFoundError(f"Commit set {commit_set} at {connection} has no job of pipeline {pipeline}")
         progress.show(jobs, now=now())
@@ -75,7 +75,7 @@ async def stop_commit_set(connection: PachydermConnection, commit_set: str, *, r
     """
     async with shared_stubs(connection) as stubs:
         try:
-            active = [job for job in await _jobs(stubs, commit_set) if job.state not in JOB_TERMINAL]
+            active = [job for job in await _jobs(stubs, connection, commit_set) if job.state not in JOB_TERMINAL]
             for job in active:
                 pipeline: Any = pps_pb2.Pipeline(name=job.pipeline)
                 pipeline.project.name = connection.project
@@ -86,7 +86,12 @@ async def stop_commit_set(connection: PachydermConnection, commit_set: str, *, r
     return [job.pipeline for job in active]
 
 
-async def _jobs(stubs: Stubs, commit_set: str) -> list[JobOutcome]:
+async def _jobs(stubs: Stubs, connection: PachydermConnection, commit_set: str) -> list[JobOutcome]:
     request = pps_pb2.InspectJobSetRequest(job_set=pps_pb2.JobSet(id=commit_set))
     stream = stubs.pps.InspectJobSet(request, timeout=UNARY_TIMEOUT_SECONDS, metadata=stubs.metadata)
-    return parse_jobs([info async for info in stream], now=time.time())
+    jobs = parse_jobs([info async for info in stream], now=time.time())
+    if not jobs:  # which a 2.12 server says of any id
+        commits = stubs.pfs.InspectCommitSet(commit_set_request(commit_set), timeout=UNARY_TIMEOUT_SECONDS, metadata=stubs.metadata)
+        require_commits(await anext(aiter(commits), None), commit_set, connection)
+        commits.cancel()
+    return jobs

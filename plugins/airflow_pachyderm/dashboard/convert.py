@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 from urllib.parse import unquote
 
+from airflow_pachyderm.client.answers import branch_of, repo_of
 from airflow_pachyderm.client.protocol import pfs_pb2, pps_pb2
 from airflow_pachyderm.dashboard import models
 from airflow_pachyderm.states import JOB_ACTIVE, JOB_FAILED, JobState
@@ -75,7 +76,6 @@ def commit(info: Any) -> models.Commit:
     """One commit."""
     return models.Commit(
         id=info.commit.id,
-        branch=info.commit.branch.name,
         state=_commit_state(info),
         origin=_ORIGINS.get(info.origin.kind, "unknown"),
         description=info.description,
@@ -104,8 +104,8 @@ def pushed(info: Any) -> models.Pushed:
         dag_id, run_id = parts[0].split("/", 1)
         origin = {"dag_id": dag_id, "run_id": run_id, "task_id": parts[1], "map_index": int(parts[2])}
     return models.Pushed(
-        repo=info.commit.branch.repo.name,
-        branch=info.commit.branch.name,
+        repo=repo_of(info.commit),
+        branch=branch_of(info.commit),
         description=info.description,
         started=seconds(info, "started"),
         size_bytes=info.details.size_bytes or info.size_bytes_upper_bound,
@@ -120,10 +120,8 @@ def entry(info: Any) -> models.Entry:
 
 def file_ref(info: Any) -> models.FileRef:
     """A file, by its resolved commit."""
-    commit_message = info.file.commit
-    # A commit's own repo field is newer than its branch's; servers fill one or both.
-    repo = commit_message.repo.name or commit_message.branch.repo.name
-    return models.FileRef(repo=repo, commit=commit_message.id, path=info.file.path, size_bytes=info.size_bytes, digest=info.hash.hex())
+    commit = info.file.commit
+    return models.FileRef(repo=repo_of(commit), commit=commit.id, path=info.file.path, size_bytes=info.size_bytes, digest=info.hash.hex())
 
 
 def datum(info: Any) -> models.Datum:
@@ -136,4 +134,15 @@ def datum(info: Any) -> models.Datum:
         process_seconds=duration(info.stats.process_time),
         download_bytes=info.stats.download_bytes,
         upload_bytes=info.stats.upload_bytes,
+    )
+
+
+def log_line(message: Any) -> models.LogLine:
+    """A line of a log."""
+    return models.LogLine(
+        time=seconds(message, "ts"),
+        worker=message.worker_id,
+        datum=message.datum_id,
+        user=message.user,
+        message=message.message.rstrip("\n"),
     )

@@ -1,13 +1,19 @@
 """Jobs by commit set, their datums and logs."""
 
+import logging
 from collections import deque
+from dataclasses import asdict
 from typing import Any, Final
 
+from airflow_pachyderm.client.answers import repo_type_of
 from airflow_pachyderm.client.protocol import pfs_pb2, pps_pb2
 from airflow_pachyderm.dashboard import convert, models
 from airflow_pachyderm.dashboard.errors import NotOfferedError, NotThereError
 from airflow_pachyderm.dashboard.gateway import Gateway
-from airflow_pachyderm.exceptions import PachydermNotFoundError, PachydermUnavailableError
+from airflow_pachyderm.exceptions import PachydermError, PachydermNotFoundError, PachydermUnavailableError
+from airflow_pachyderm.pod_logs import read_pod_logs
+
+log = logging.getLogger(__name__)
 
 LOG_LINES: Final = 500
 OUTPUTS: Final = 100
@@ -55,7 +61,7 @@ def read_job_set(gateway: Gateway, set_id: str) -> models.JobSetDetail:
 
 def _is_push(info: Any, set_id: str) -> bool:
     # The set also lists older commits that its commits build on.
-    return bool(info.commit.id == set_id and info.origin.kind == pfs_pb2.USER and info.commit.branch.repo.type == "user")
+    return bool(info.commit.id == set_id and info.origin.kind == pfs_pb2.USER and repo_type_of(info.commit) == "user")
 
 
 def read_job(gateway: Gateway, pipeline: str, job_id: str) -> models.Job:
@@ -139,23 +145,29 @@ def _tagged_outputs(gateway: Gateway, datum_id: str, *, pipeline: str, job_id: s
 
 
 def read_log(gateway: Gateway, pipeline: str, job_id: str, *, datum_id: str | None) -> models.Log:
-    """The last lines of a job's log, or of one datum's."""
+    """The last lines of a job's log, or of one datum's: from Pachyderm, else from its workers' pods, else the reason why there are none."""
     request = pps_pb2.GetLogsRequest(pipeline=gateway.pipeline(pipeline), job=gateway.job(pipeline, job_id))
     if datum_id:
         request.datum.CopyFrom(pps_pb2.Datum(job=gateway.job(pipeline, job_id), id=datum_id))
     lines: deque[Any] = deque(maxlen=LOG_LINES + 1)
-    lines.extend(gateway.stream(gateway.pps.GetLogs, request, action=f"read logs of {pipeline}@{job_id}"))
+    refused = False
+    try:
+        lines.extend(map(convert.log_line, gateway.stream(gateway.pps.GetLogs, request, action=f"read logs of {pipeline}@{job_id}")))
+    except PachydermUnavailableError:
+        raise
+    except PachydermError as exc:
+        log.warning("%s", exc)
+        refused = True
+    cluster, note = gateway.connection.cluster, ""
+    if not lines and cluster is not None:
+        try:
+            pods = read_pod_logs(cluster, project=gateway.connection.project, pipeline=pipeline, job=job_id, datum=datum_id or "")
+            lines.extend(models.LogLine(**asdict(line)) for line in pods)
+            note = "Pachyderm keeps no logs here; these are from the pods of its workers."
+        except PachydermError as exc:
+            log.warning("Cannot read the pods' logs of %s@%s: %s", pipeline, job_id, exc)
+            note = f"Pachyderm keeps no logs here, and there are none in its workers' pods: {exc}."
+    elif refused:
+        note = "Pachyderm cannot give it: without Loki it has only what living workers wrote. The log of Airflow's API server says more."
     cut = len(lines) > LOG_LINES
-    return models.Log(
-        lines=[
-            models.LogLine(
-                time=convert.seconds(line, "ts"),
-                worker=line.worker_id,
-                datum=line.datum_id,
-                user=line.user,
-                message=line.message.rstrip("\n"),
-            )
-            for line in list(lines)[-LOG_LINES:]
-        ],
-        cut=cut,
-    )
+    return models.Log(lines=list(lines)[-LOG_LINES:], cut=cut, note=note)

@@ -123,7 +123,10 @@ class JobSets(Page):
 
 
 class Pushed(BaseModel):
-    """A commit made from outside of Pachyderm, and the Airflow task that made it, where its description says so."""
+    """A commit made from outside of Pachyderm, and the Airflow task that made it, where its description says so.
+
+    ``branch`` is empty where the server does not say on which it was made.
+    """
 
     repo: str
     branch: str
@@ -188,10 +191,11 @@ class LogLine(BaseModel):
 
 
 class Log(BaseModel):
-    """The end of a log, oldest line first; ``cut`` when there was more before it."""
+    """The end of a log, oldest line first; ``cut`` when there was more before it, ``note`` where it is from or why there is none."""
 
     lines: list[LogLine]
     cut: bool
+    note: str = ""
 
 
 # Repos
@@ -232,7 +236,6 @@ class Commit(BaseModel):
     """A commit."""
 
     id: str
-    branch: str
     state: CommitState
     origin: str
     description: str

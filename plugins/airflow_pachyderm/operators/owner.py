@@ -5,7 +5,8 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote
 
-from airflow_pachyderm.client.pfs import Commit, PfsClient
+from airflow_pachyderm.client.answers import Commit
+from airflow_pachyderm.client.pfs import PfsClient
 from airflow_pachyderm.client.push import Owner, Push
 
 if TYPE_CHECKING:

@@ -93,7 +93,7 @@ function renderSet(data) {
 }
 
 function pushedLine(pushed) {
-  const where = link({ view: "repos", repo: pushed.repo, tab: "diff", commit: new URLSearchParams(location.search).get("set") }, `${pushed.repo}@${pushed.branch}`);
+  const where = link({ view: "repos", repo: pushed.repo, tab: "diff", commit: new URLSearchParams(location.search).get("set") }, pushed.branch ? `${pushed.repo}@${pushed.branch}` : pushed.repo);
   const by = pushed.dag_id
     ? [" by the Airflow task ", h("a", airflowLink(taskPath(pushed)), `${pushed.dag_id} · ${pushed.task_id}${pushed.map_index >= 0 ? ` [${pushed.map_index}]` : ""}`), ` (${pushed.run_id})`]
     : [pushed.description && `: ${pushed.description}`];
@@ -201,7 +201,8 @@ function renderLog(log) {
           { class: "log", tabindex: "0", "data-key": "log" },
           lines.map((line) => h("span", { class: line.user ? "log-user" : "log-worker" }, `${line.time === null ? "" : new Date(line.time * 1000).toISOString().slice(11, 19)}  ${line.message}\n`)),
         )
-      : h("p", { class: "hint" }, "Nothing was written."),
+      : !log.note && h("p", { class: "hint" }, "Nothing was written."),
+    log.note && h("p", { class: "hint" }, log.note),
   ];
 }
 
