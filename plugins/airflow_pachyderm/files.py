@@ -45,13 +45,16 @@ class Batch:
     """What one commit changes.
 
     :ivar files: To put; each replaces the file of its path.
-    :ivar deletes: Paths to delete first; a trailing slash means a directory with all that is in it.
+    :ivar deletes: Paths or Pachyderm globs to delete first. With a trailing slash they mean directories with all that is in them, without
+        one files; ``/`` means everything.
+    :ivar missing_ok: One of them may match nothing.
     :ivar server_side: The server fetches the files' URLs itself, see :func:`server_url`: nothing passes through this process, and no size
         is checked.
     """
 
     files: Sequence[SourceFile] = ()
     deletes: Sequence[str] = ()
+    missing_ok: bool = True
     server_side: bool = False
 
     def __str__(self) -> str:

@@ -40,7 +40,7 @@ from airflow_pachyderm.sensors.commit import PachydermCommitSensor, PachydermFil
 from airflow_pachyderm.sensors.job import PachydermJobSensor
 from airflow_pachyderm.sensors.pipeline import PachydermPipelineStateSensor
 from airflow_pachyderm.triggers.commit_set import CommitSetTrigger
-from tests.airflow_pachyderm.scripted_pachd import ScriptedPachd, pps_pb2
+from tests.airflow_pachyderm.scripted_pachd import ScriptedPachd, pfs_pb2, pps_pb2
 from tests.airflow_pachyderm.tasks import Task, TaskInstance, again, fire
 from tests.airflow_pachyderm.test_push import InThread, logged
 from tests.e2e.site import ImageSite
@@ -406,9 +406,51 @@ def test_put_file_by_the_server(hook: PachydermHook, repo: str, files: list[str]
 def test_delete_files(hook: PachydermHook, repo: str, files: list[str]) -> None:
     Task(PachydermPushOperator(task_id="push", repo=repo, files=files)).run()
 
-    Task(PachydermDeleteFileOperator(task_id="delete", repo=repo, paths=["/a.txt", "/nowhere"])).run()
+    Task(PachydermDeleteFileOperator(task_id="delete", repo=repo, paths=["/a.txt", "/nowhere"], missing_ok=True)).run()
 
     assert [entry.path for entry in hook.pfs.glob_files(repo, "master", "/*")] == ["/b.txt", "/c.txt"]
+
+
+@pytest.mark.parametrize(
+    ("paths", "left"),
+    [
+        (["/dev*_1511*.jpg"], ["/a.txt", "/dev3_1600.jpg", "/logs/"]),
+        (["/dev{1,3}_*", "/a.txt"], ["/dev2_1511.jpg", "/logs/"]),
+        (["/log*/"], ["/a.txt", "/dev1_1511.jpg", "/dev2_1511.jpg", "/dev3_1600.jpg"]),
+        (["/logs/**"], ["/a.txt", "/dev1_1511.jpg", "/dev2_1511.jpg", "/dev3_1600.jpg"]),
+        (["/"], []),
+    ],
+)
+def test_delete_files_by_glob(hook: PachydermHook, repo: str, files: list[str], paths: list[str], left: list[str]) -> None:
+    put = ("/a.txt", "/dev1_1511.jpg", "/dev2_1511.jpg", "/dev3_1600.jpg", "/logs/1", "/logs/2/3")
+    Task(PachydermPushOperator(task_id="push", repo=repo, files=dict.fromkeys(put, files[0]))).run()
+    delete = Task(PachydermDeleteFileOperator(task_id="delete", repo=repo, paths=paths))
+
+    commit = delete.run()
+
+    assert [entry.path for entry in hook.pfs.glob_files(repo, "master", "/*")] == left
+    assert delete.run() == commit  # cleared: nothing came back
+
+
+@pytest.mark.parametrize(
+    ("paths", "error", "message"),
+    [
+        (["/a.txt", "/dev*.jpg"], PachydermNotFoundError, r"has nothing to delete that matches /dev\*\.jpg"),
+        (["/nowhere"], PachydermNotFoundError, "has nothing to delete that matches /nowhere"),
+        (["/a.txt/"], PachydermNotFoundError, "has nothing to delete that matches /a.txt/"),
+        (["/log*"], PachydermInvalidError, r"/log\* matches only directories in .*, for example /logs/; end it in a slash"),
+    ],
+)
+def test_a_deletion_that_would_do_nothing_fails(
+    hook: PachydermHook, repo: str, files: list[str], paths: list[str], error: type[Exception], message: str
+) -> None:
+    pushed = Task(PachydermPushOperator(task_id="push", repo=repo, files={"/a.txt": files[0], "/logs/1": files[0]})).run()
+
+    with pytest.raises(error, match=message):
+        Task(PachydermDeleteFileOperator(task_id="delete", repo=repo, paths=paths)).run()
+
+    assert [commit.commit_set for commit in hook.pfs.list_commits(repo)] == [pushed["commit"]]
+    assert len(hook.pfs.glob_files(repo, "master", "/*")) == 2
 
 
 @pytest.mark.parametrize("paths", ["/a.txt", "['/a.txt']", [""], ["/a.txt", ""]])
@@ -430,7 +472,7 @@ def test_a_cleared_deletion_deletes_what_came_back(hook: PachydermHook, repo: st
     first, retried = delete.run(), delete.run()
     assert retried == first
     put.run()
-    delete.run()
+    assert delete.run() != first
 
     assert hook.pfs.inspect_file(repo, "master", "/a.txt") is None
 
@@ -627,6 +669,21 @@ def test_a_commit_that_is_not_there_is_no_success(kind: type[Any], deferrable: b
         Task(kind(task_id="wait", commit_set="0123456789abcdef" * 2, deferrable=deferrable)).run()
 
 
+@DONE
+@pytest.mark.parametrize("kind", [PachydermWaitForCommitOperator, PachydermJobSensor])
+def test_a_server_that_knows_no_jobs_of_an_unknown_commit_is_asked_for_the_commit(
+    monkeypatch: pytest.MonkeyPatch, kind: type[Any], deferrable: bool
+) -> None:
+    with ScriptedPachd() as pachd:
+        there = {"conn_type": "pachyderm", "host": "127.0.0.1", "port": pachd.port}
+        monkeypatch.setenv("AIRFLOW_CONN_PACHYDERM_DEFAULT", json.dumps(there))
+        pachd.script("InspectJobSet", [])
+        pachd.script("InspectCommitSet", (grpc.StatusCode.NOT_FOUND, "no commits found for commitset"))
+
+        with pytest.raises(PachydermNotFoundError, match="no commits found"):
+            Task(kind(task_id="wait", commit_set="a" * 32, deferrable=deferrable)).run()
+
+
 def test_a_commit_that_is_deleted_during_the_wait_is_no_success(hook: PachydermHook, repo: str, files: list[str]) -> None:
     pipeline(hook, repo, stdin="sleep 1000")
     commit = Task(PachydermPushOperator(task_id="push", repo=repo, files=files, wait=False)).run()["commit"]
@@ -726,6 +783,7 @@ def test_a_server_that_is_away_when_a_task_defers_is_waited_for(monkeypatch: pyt
         there = {"conn_type": "pachyderm", "host": "127.0.0.1", "port": pachd.port}
         monkeypatch.setenv("AIRFLOW_CONN_PACHYDERM_DEFAULT", json.dumps(there))
         pachd.script("InspectJobSet", [], (grpc.StatusCode.UNAVAILABLE, "restarts"), [])
+        pachd.script("InspectCommitSet", [pfs_pb2.CommitInfo()])
         wait = Task(PachydermWaitForCommitOperator(task_id="wait", commit_set="a" * 32, defer_after=0))
 
         assert wait.run() == {}

@@ -87,16 +87,21 @@ class PachydermDeleteFileOperator(PachydermOperator):
     """Delete files from a repo as one commit.
 
     :param repo: Existing repo (templated).
-    :param paths: Paths of files, or of directories with a trailing slash (templated). One that is not there is no error.
+    :param paths: Paths of files, or of directories with a trailing slash (templated); Pachyderm globs, too: ``/dev1_*.jpg``. ``/`` alone
+        means all files.
+    :param missing_ok: One of them may match nothing.
     :param branch: Branch of ``repo`` (templated).
-    :return: The commit's id. A retry finds that of the try before, unless the branch has gone on since.
-    :raises PachydermInvalidError: ``paths`` is a text, or one of them is empty. Nothing is deleted.
+    :return: The commit's id. A retry finds that of the try before, unless some of it has come back since.
+    :raises PachydermInvalidError: ``paths`` is a text, or one of them is empty, or matches only directories and has no slash at its end.
+        Nothing is deleted.
+    :raises PachydermNotFoundError: One of them matches nothing, and ``missing_ok`` is False. Nothing is deleted.
     """
 
     template_fields = ("pachyderm_conn_id", "repo", "paths", "branch")
 
-    def __init__(self, *, repo: str, paths: Sequence[str], branch: str = "master", **kwargs: Any) -> None:
+    def __init__(self, *, repo: str, paths: Sequence[str], branch: str = "master", missing_ok: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.missing_ok = missing_ok
         self.repo = repo
         self.paths = paths
         self.branch = branch
@@ -109,12 +114,16 @@ class PachydermDeleteFileOperator(PachydermOperator):
             raise PachydermInvalidError(
                 f"Task {self.task_id} must be given a list of paths, none of them empty, not {self.paths!r}; / alone means all files"
             )
-        batch = Batch(deletes=list(self.paths))
-        return task_push(context, self.hook.pfs, repo=self.repo, branch=self.branch, batch=batch, accept=self._is_head).run().commit_set
+        batch = Batch(deletes=list(self.paths), missing_ok=self.missing_ok)
+        return task_push(context, self.hook.pfs, repo=self.repo, branch=self.branch, batch=batch, accept=self._is_done).run().commit_set
 
-    def _is_head(self, commit_set: str) -> bool:
-        """Whether nothing can have come back since an earlier try deleted it."""
-        return self.hook.pfs.head(self.repo, self.branch).commit_set == commit_set
+    def _is_done(self, commit_set: str) -> bool:
+        """Whether nothing has come back since an earlier try deleted it."""
+        from airflow_pachyderm.client.push import matching
+
+        if self.hook.pfs.head(self.repo, self.branch).commit_set == commit_set:
+            return True
+        return not any(matching(self.hook.pfs, self.repo, self.branch, path) for path in self.paths)
 
 
 class PachydermGetFileOperator(PachydermOperator):
