@@ -11,6 +11,7 @@ import dataclasses
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,7 @@ from dags import settings
 from laptop.airflow import Airflow
 from laptop.layout import Layout, free_port
 from laptop.stack import Stack, new_stack, start_stack
+from stages.object_detect import demo_model
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +106,7 @@ def write_archive(landing: Path, *, images: int, days: int) -> None:
 
 def environment(root: Path, *, server_side: bool) -> dict[str, str]:
     """Settings of an installation with trivial stages."""
-    (root / "model.pb").write_bytes(b"model")
+    shutil.copyfile(Path(demo_model.__file__).with_name("frozen_inference_graph.pb"), root / "model.pb")  # bootstrap_pipelines loads it
     for pipeline, source in _TRIVIAL.items():
         spec = {"pipeline": {"name": pipeline}, "input": source, "transform": {"cmd": ["true"]}}
         folder = root / "stages" / settings.PIPELINES[pipeline]

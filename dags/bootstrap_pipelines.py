@@ -1,7 +1,9 @@
 """Set Pachyderm up for Tuskwatch: the repos, the model, the rules and the four pipelines.
 
-Safe to run at any time: what is there and the same is left as it is, so nothing is processed again. A changed model or rule file becomes a
-new commit, a changed pipeline spec a new version. With a connection ``sendgrid_default`` (the API key as its password), threats are mailed.
+Safe to run at any time: what is there is left as it is, so nothing is processed again. Model and rules are put where there are none; where
+Pachyderm holds others than the settings name, they stay, and the run says so. *Replace the model* and *Replace the rules* put those of the
+form or the settings in their place. A changed pipeline spec becomes a new version. With a connection ``sendgrid_default`` (the API key as
+its password), threats are mailed.
 """
 
 from datetime import timedelta
@@ -9,7 +11,6 @@ from typing import Any
 
 from airflow.sdk import Param, chain, cross_downstream, dag, get_current_context, task
 
-from airflow_pachyderm.operators.file import PachydermPutFileOperator
 from airflow_pachyderm.operators.pipeline import PachydermCreatePipelineOperator
 from airflow_pachyderm.operators.repo import PachydermCreateRepoOperator
 from dags import settings
@@ -35,6 +36,18 @@ from dags import settings
             title="Rules",
             description="Rule file, a path or URL. Empty: the setting tuskwatch_rules, which is stages/threat_detect/rule.json at first.",
         ),
+        "replace_model": Param(
+            False,
+            type="boolean",
+            title="Replace the model",
+            description="Put the model also where there is another one already. All images are then looked at again.",
+        ),
+        "replace_rules": Param(
+            False,
+            type="boolean",
+            title="Replace the rules",
+            description="Put the rules also where there are others already. All images are then judged again.",
+        ),
     },
 )
 def bootstrap_pipelines() -> None:
@@ -44,15 +57,14 @@ def bootstrap_pipelines() -> None:
     @task
     def resolve() -> dict[str, Any]:
         """Find out what is to be put, before anything is touched."""
+        from dags.common.bootstrap import plan_bootstrap
         from dags.common.inputs import without_retries
-        from dags.common.sources import bootstrap_sources
 
-        params: dict[str, Any] = dict(get_current_context()["params"])
         with without_retries():
-            return bootstrap_sources(settings.load(), model=params["model"], rules=params["rules"])
+            return plan_bootstrap(get_current_context(), settings.load())
 
     @task
-    def mail(found: dict[str, str]) -> dict[str, str]:
+    def mail(found: dict[str, Any]) -> dict[str, Any]:
         """Hand SendGrid's key on, where there is one; the pipelines' specs, with it mounted."""
         from dags.common.mail import put_key, spec_with_key
 
@@ -60,25 +72,39 @@ def bootstrap_pipelines() -> None:
             return found
         return {**found, settings.THREAT_DETECT: spec_with_key(found[settings.THREAT_DETECT], staging=settings.load().staging)}
 
+    @task
+    def put(what: str, staged: str | None) -> str:
+        """Put the copy that was checked."""
+        from dags.common.bootstrap import put_content
+
+        return put_content(get_current_context(), what, staged)
+
+    @task
+    def report(found: dict[str, Any]) -> dict[str, Any]:
+        """Say what was kept, and what of rules and settings can have no effect."""
+        from dags.common.tell import report_bootstrap
+
+        return report_bootstrap(get_current_context(), settings.load(), found)
+
     sources: Any = resolve()
     specs: Any = mail(sources)
     repos = [
         PachydermCreateRepoOperator(task_id=f"create_repo_{repo}", repo=repo, description=description, **conn)
         for repo, description in settings.REPOS.items()
     ]
-    put_model = PachydermPutFileOperator(
-        task_id="put_model", repo=settings.MODEL_REPO, path=settings.MODEL_PATH, source=sources["model"], **conn
-    )
-    put_rules = PachydermPutFileOperator(
-        task_id="put_rules", repo=settings.RULES_REPO, path=settings.RULES_PATH, source=sources["rules"], **conn
-    )
+    puts = [put.override(task_id=f"put_{what}")(what, sources[what]) for what in (settings.MODEL_REPO, settings.RULES_REPO)]
     pipelines = [
-        PachydermCreatePipelineOperator(task_id=f"create_pipeline_{pipeline.replace('-', '_')}", spec=specs[pipeline], **conn)
+        PachydermCreatePipelineOperator(
+            task_id=f"create_pipeline_{pipeline.replace('-', '_')}",
+            spec=specs[pipeline],
+            trigger_rule="none_failed",  # what is kept is not put: its task is skipped
+            **conn,
+        )
         for pipeline in settings.PIPELINES
     ]
     chain(sources, repos)
-    cross_downstream(repos, [put_model, put_rules])
-    chain([put_model, put_rules], *pipelines)
+    cross_downstream(repos, puts)
+    chain(puts, *pipelines, report(sources))
 
 
 bootstrap_pipelines()

@@ -5,13 +5,24 @@ first (it can be changed in the UI), then the environment, then the default here
 variables ``TUSKWATCH_MODEL``, and so on for every field of :class:`Settings`.
 """
 
+import difflib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from airflow_pachyderm.connection import DEFAULT_CONN_ID
+from airflow_pachyderm.exceptions import PachydermInvalidError
+
+
+def _flag(name: str) -> bool:
+    """A switch from the environment; another word than those for on and off must not be taken for one of them."""
+    text = os.environ.get(name, "").strip().lower()
+    if text not in ("", "0", "1", "false", "no", "true", "yes"):
+        raise ValueError(f"{name} is {text!r}; write true or false")
+    return text in ("1", "true", "yes")
+
 
 PACHYDERM_CONN_ID: Final = DEFAULT_CONN_ID
 SENDGRID_CONN_ID: Final = "sendgrid_default"  # its password is the API key; without this connection no mail is sent
@@ -25,6 +36,7 @@ REPOS: Final = {
     MODEL_REPO: "the frozen graph that finds objects, and its label map",
     RULES_REPO: "what is a threat, and who is told",
 }
+STATUS_REPO: Final = "status"  # what the runs told, for the dashboard: made with the first report, read by no pipeline
 MODEL_PATH: Final = "/frozen_inference_graph.pb"
 RULES_PATH: Final = "/rule.json"
 
@@ -53,8 +65,11 @@ BATCH_BYTES: Final = 256 << 20
 # Part of a DAG's definition, so only from the environment: it is read where the DAG is parsed.
 NIGHTLY_CRON: Final = os.environ.get("TUSKWATCH_NIGHTLY_CRON", "0 2 * * *")
 TIMEZONE: Final = os.environ.get("TUSKWATCH_TIMEZONE", "UTC")
-SERVER_SIDE: Final = os.environ.get("TUSKWATCH_SERVER_SIDE", "").strip().lower() in ("1", "true", "yes")  # default of the forms' field
+SERVER_SIDE: Final = _flag("TUSKWATCH_SERVER_SIDE")  # default of the forms' field
 LATE_DAYS: Final = 7
+# What else begins with TUSKWATCH_ and is read elsewhere: the laptop's commands, provisioning, tests.
+OTHER_ENVIRONMENT: Final = frozenset({"LOCAL", "POLL_SECONDS", "SHARED", "DATA", "DATABASE"})
+PART_OF_DAGS: Final = frozenset({"NIGHTLY_CRON", "TIMEZONE", "RETRIES", "RETRY_SECONDS", "SERVER_SIDE"})
 IMAGES_ALIAS: Final = "tuskwatch-images"  # asset alias of new commits of images, for DAGs that follow
 
 _REPOSITORY: Final = Path(__file__).resolve().parent.parent
@@ -74,6 +89,7 @@ class Settings:
     :ivar results: URL of the folder that reports go to.
     :ivar staging: URL of the folder for manifests, which all workers can read and write.
     :ivar landing: URL of the folder that cameras write to, which ``nightly_images`` reads; no default.
+    :ivar max_invalid_share: A run fails when more than this share of its images is invalid, from 0 to 1.
     """
 
     model: str = ""
@@ -82,6 +98,7 @@ class Settings:
     results: str = _home("results")
     staging: str = _home("staging")
     landing: str = ""
+    max_invalid_share: float = 0.5
 
 
 def _variable(name: str) -> str | None:
@@ -96,10 +113,33 @@ def load(*, env: Mapping[str, str] = os.environ, variable: Callable[[str], str |
 
     :param env: Where ``TUSKWATCH_…`` is looked up.
     :param variable: Looks up an Airflow Variable.
+    :raises PachydermInvalidError: One of them has a value that it cannot have.
     """
-    found: dict[str, str] = {}
+    found: dict[str, Any] = {}
     for field in fields(Settings):
         value = variable(f"tuskwatch_{field.name}") or env.get(f"TUSKWATCH_{field.name.upper()}")
         if value:
-            found[field.name] = value
+            found[field.name] = _share(field.name, value) if field.type is float else value
     return Settings(**found)
+
+
+def _share(name: str, text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:  # nor "nan"
+        raise PachydermInvalidError(f"Setting tuskwatch_{name} is {text!r}; give a share from 0 to 1, such as 0.5")
+    return share
+
+
+def unknown_names(env: Mapping[str, str] = os.environ) -> list[str]:
+    """Environment variables that look like settings and are none: what they say is never read.
+
+    :return: A sentence for each, with the setting that was perhaps meant.
+    """
+    known = {f"TUSKWATCH_{name}" for name in (*PART_OF_DAGS, *OTHER_ENVIRONMENT, *(field.name.upper() for field in fields(Settings)))}
+    meant = {
+        name: difflib.get_close_matches(name, known, n=1, cutoff=0.8) for name in env if name.startswith("TUSKWATCH_") and name not in known
+    }
+    return [f"{name} is no setting and has no effect; did you mean {close[0]}?" for name, close in sorted(meant.items()) if close]

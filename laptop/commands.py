@@ -36,7 +36,7 @@ def demo(layout: Layout, *, model: Path | None, images: Path | None) -> None:
     """
     inputs = choose_inputs(layout, model=model, images=images)
     with running_stack(layout, extra=stack_environment(layout, model=inputs.model)) as stack, stack.client() as airflow:
-        bootstrap(airflow)
+        bootstrap(airflow, replace_model=True)  # a demo shows what its model sees
         summary = push(airflow, layout, inputs.images)
     _say(f"\n{render(summary)}\n\nresults: {layout.results / 'summary.json'}\nplot:    {summary['plot']}")
     _say(f"images:  {layout.results / 'annotated'}\n\nto see it in the browser: make up, then the dashboard that it names")

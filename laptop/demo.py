@@ -31,9 +31,14 @@ def stack_environment(layout: Layout, *, model: Path | None) -> dict[str, str]:
     return settings
 
 
-def bootstrap(airflow: Airflow) -> None:
-    """Create repos and pipelines, or find them as they should be."""
-    run(airflow, BOOTSTRAP, {})
+def bootstrap(airflow: Airflow, *, replace_model: bool = False) -> None:
+    """Create repos and pipelines, or find them as they should be; pass on what the run says of model and rules.
+
+    :param replace_model: Put the model also where there is another one.
+    """
+    told = run(airflow, BOOTSTRAP, {"replace_model": replace_model}, result_of="report")
+    for warning in told["warnings"]:
+        log.warning("%s", warning)
 
 
 def push(airflow: Airflow, layout: Layout, images: Path) -> dict[str, Any]:

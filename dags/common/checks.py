@@ -21,10 +21,20 @@ def check_model(path: Path) -> None:
 
 
 def check_rules(path: Path) -> None:
-    """Read a rule file as threat-detect will.
+    """Read a rule file as threat-detect will, and hold it against the model and the cameras that there are.
 
-    :raises StageError: It is not JSON, or names an unknown key.
+    What has no effect is logged; rules that can do nothing at all are refused.
+
+    :raises StageError: It is not JSON, names an unknown key, or can never tell anybody anything.
     """
-    from stages.threat_detect.rules import read_rules
+    from airflow_pachyderm.hooks.pachyderm import PachydermHook
+    from dags import settings
+    from dags.common.world import rule_doubts, world_of
+    from stages.common.errors import StageError
 
-    read_rules(path)
+    found = rule_doubts(path, world_of(PachydermHook(settings.PACHYDERM_CONN_ID)))
+    for doubt in found:
+        if not doubt.refused:
+            log.warning("%s: %s", path.name, doubt)
+    if refused := [str(doubt) for doubt in found if doubt.refused]:
+        raise StageError(f"{path.name}: {'; '.join(refused)}")

@@ -39,14 +39,23 @@ def prepare(context: Any, config: settings.Settings, *, repo: str, path: str, ch
     current = _head_content(hook, repo, path)
     if content == current:
         raise AirflowSkipException(f"Repo {repo} has this {path} already: nothing to do")
+    staged = stage(context, config, path, content)
+    log.info("Checked %s for %s: %d bytes (the one before: %s)", path, repo, len(content), "none" if current is None else len(current))
+    return {path: staged}
+
+
+def stage(context: Any, config: settings.Settings, path: str, content: bytes) -> str:
+    """Keep a checked copy for the task that puts it: what was checked is what is put, to the byte.
+
+    :return: Its URL.
+    """
     ti = context["ti"]
     # A push is known by its URLs. With one URL for all tries, a run that is cleared for a file that was corrected would find it done.
     staged = f"{config.staging.rstrip('/')}/{ti.dag_id}/{re.sub(r'[^A-Za-z0-9_.-]', '-', ti.run_id)}/{ti.try_number}{path}"
     filesystem, there = open_filesystem(staged)
     filesystem.makedirs(there.rpartition("/")[0], exist_ok=True)
     filesystem.pipe_file(there, content)
-    log.info("Checked %s for %s: %d bytes (the one before: %s)", path, repo, len(content), "none" if current is None else len(current))
-    return {path: staged}
+    return staged
 
 
 def check_content(content: bytes, check: Callable[[Path], None], *, name: str, what: str) -> None:

@@ -74,8 +74,15 @@ def rotation_dag(dag_id: str, *, doc: str | None, repo: str, path: str, file: st
 
             return set_images_aside(get_current_context())
 
+        @task(trigger_rule="none_failed")
+        def report() -> dict[str, Any]:
+            """Say what of the rules and settings in use can have no effect."""
+            from dags.common.tell import report_rotation
+
+            return report_rotation(get_current_context(), settings.load())
+
         checked: Any = fetch()
         put = PachydermPushOperator(task_id="put", repo=repo, files=checked, pachyderm_conn_id=settings.PACHYDERM_CONN_ID)
-        chain(checked, set_aside(), put)
+        chain(checked, set_aside(), put, report())
 
     return rotation()

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from stages.common.errors import RejectedImageError
 
 # ASCII only and no leading dot: the device becomes a folder of the output repo, where Pachyderm takes no other characters.
-_NAME = re.compile(r"(?P<device>[A-Za-z0-9][A-Za-z0-9._-]{0,63})_(?P<timestamp>[0-9]{10,})\.(?P<extension>jpg|jpeg|png)")
+_DEVICE = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+_NAME = re.compile(rf"(?P<device>{_DEVICE})_(?P<timestamp>[0-9]{{10,}})\.(?P<extension>jpg|jpeg|png)")
 _OUTPUT_NAME = re.compile(r"(?P<timestamp>[0-9]+)(_png|_jpeg)?")
 _LAST_SECOND = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
 
@@ -39,6 +40,11 @@ class ImageName:
         So ``dev1_1511891098.jpg`` and ``dev1_1511891098.png`` do not write the same path, which would fail the job.
         """
         return self.timestamp if self.extension == "jpg" else f"{self.timestamp}_{self.extension}"
+
+
+def is_device(name: str) -> bool:
+    """Whether a device can have this name."""
+    return re.fullmatch(_DEVICE, name) is not None
 
 
 def seconds_of(output_name: str) -> int | None:

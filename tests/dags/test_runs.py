@@ -13,6 +13,7 @@ from airflow_pachyderm.files import Batch, SourceFile, read_manifest
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
 from airflow_pachyderm.operators.push import PachydermPushOperator
 from dags import settings
+from dags.common.bootstrap import plan_bootstrap, put_content
 from dags.common.checks import check_rules
 from dags.common.inputs import without_retries
 from dags.common.push_run import plan_push, report_push
@@ -277,8 +278,56 @@ def test_manifests_hold_what_was_listed(world: World) -> None:
     assert listed == sorted(f"/{name}" for name in NAMES)
 
 
-def test_wrong_input_is_final_and_a_source_that_is_away_is_not() -> None:
+@pytest.mark.parametrize("cause", [FileNotFoundError("x"), PermissionError("x"), ValueError("protocol not known"), None])
+def test_wrong_input_is_final(cause: Exception | None) -> None:
     with pytest.raises(AirflowFailException, match="no such day"), without_retries():
         raise PachydermInvalidError("no such day")
+    with pytest.raises(AirflowFailException, match="does not exist"), without_retries():
+        raise PachydermSourceError("the folder does not exist", url="gs://b") from cause
+
+
+def test_a_source_that_is_away_for_a_moment_is_tried_again() -> None:
     with pytest.raises(PachydermSourceError), without_retries():
-        raise PachydermSourceError("the bucket does not answer", url="gs://b")
+        raise PachydermSourceError("the bucket does not answer", url="gs://b") from OSError("timed out")
+
+
+# bootstrap_pipelines
+
+
+def bootstrap(world: World, **params: Any) -> dict[str, Any]:
+    params = {"model": None, "rules": None, "replace_model": False, "replace_rules": False, **params}
+    return plan_bootstrap(world.context("resolve", **params), world.config)
+
+
+def test_bootstrap_without_a_model_says_where_to_name_one(world: World) -> None:
+    world.hook.pfs.delete_repo("model", force=True)
+
+    with pytest.raises(PachydermInvalidError, match="fill in Model in the trigger form, or set the Airflow Variable tuskwatch_model"):
+        bootstrap(world)
+
+
+def test_bootstrap_keeps_a_model_when_none_is_named(world: World) -> None:
+    assert bootstrap(world)["model"] is None
+
+
+def test_bootstrap_names_the_file_that_is_missing(world: World, tmp_path: Path) -> None:
+    with pytest.raises(PachydermSourceError, match=r"The rules should come from .*/none\.json, which is no file"):
+        bootstrap(world, rules=str(tmp_path / "none.json"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("{", "JSON"), ('{"threat_classes": [1], "colour": "red"}', "colour")], ids=["no JSON", "unknown key"]
+)
+def test_bootstrap_refuses_bad_rules_before_it_touches_anything(world: World, tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "rule.json").write_text(text)
+
+    with pytest.raises(PachydermInvalidError, match=rf"The rules .*rule\.json is not put: .*{said}"):
+        bootstrap(world, rules=str(tmp_path / "rule.json"), replace_rules=True)
+
+
+def test_what_somebody_put_meanwhile_is_not_replaced(world: World, tmp_path: Path) -> None:
+    (tmp_path / "staged.json").write_text('{"threat_classes": [2]}')
+    world.put("rules", settings.RULES_PATH, '{"threat_classes": [7]}')
+
+    with pytest.raises(AirflowSkipException, match=r"has got another /rule\.json meanwhile"):
+        put_content(world.context("put_rules", replace_rules=False), "rules", str(tmp_path / "staged.json"))

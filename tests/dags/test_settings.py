@@ -1,14 +1,16 @@
 """Where settings come from, and what DAG files do while they are parsed."""
 
+import dataclasses
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from airflow_pachyderm.exceptions import PachydermInvalidError, PachydermSourceError
+from airflow_pachyderm.exceptions import PachydermInvalidError
 from dags import settings
-from dags.common.sources import bootstrap_sources
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -30,27 +32,40 @@ def test_an_empty_value_is_none() -> None:
     assert load(env={"TUSKWATCH_RULES": ""}).rules == settings.Settings().rules
 
 
-def test_bootstrap_without_a_model_says_where_to_name_one() -> None:
-    with pytest.raises(PachydermSourceError, match="fill in Model in the trigger form, or set the Airflow Variable tuskwatch_model"):
-        bootstrap_sources(load(), model=None, rules=None)
+@pytest.mark.parametrize("text", ["half", "1.5", "-0.1", "nan"])
+def test_a_share_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(PachydermInvalidError, match=f"tuskwatch_max_invalid_share is '{text}'; give a share from 0 to 1"):
+        load(variables={"tuskwatch_max_invalid_share": text})
+    assert load(env={"TUSKWATCH_MAX_INVALID_SHARE": "0.9"}).max_invalid_share == 0.9
 
 
-def test_bootstrap_names_the_file_that_is_missing(tmp_path: Path) -> None:
-    (tmp_path / "model.pb").touch()
+@pytest.mark.parametrize("field", [*dataclasses.fields(settings.Settings)], ids=lambda field: field.name)
+def test_a_misspelt_setting_is_said(field: dataclasses.Field[Any]) -> None:
+    name = f"TUSKWATCH_{field.name.upper()}"
+    misspelt = name[:-2] + name[-1] + name[-2]
 
-    with pytest.raises(PachydermSourceError, match=r"The rules should come from .*/none\.json, which is no file"):
-        bootstrap_sources(load(), model=str(tmp_path / "model.pb"), rules=str(tmp_path / "none.json"))
+    assert settings.unknown_names({name: "x", "HOME": "x"}) == []
+    assert settings.unknown_names({misspelt: "x"}) == [f"{misspelt} is no setting and has no effect; did you mean {name}?"]
 
 
-@pytest.mark.parametrize(
-    ("text", "said"), [("{", "JSON"), ('{"threat_classes": [1], "colour": "red"}', "colour")], ids=["no JSON", "unknown key"]
-)
-def test_bootstrap_refuses_bad_rules_before_it_touches_anything(tmp_path: Path, text: str, said: str) -> None:
-    (tmp_path / "model.pb").touch()
-    (tmp_path / "rule.json").write_text(text)
+def test_every_setting_that_the_repository_reads_is_known() -> None:
+    tracked = subprocess.run(
+        ["git", "grep", "-hoE", "TUSKWATCH_[A-Z_]+[A-Z]", "--", "*.py", "docker", "docs"], capture_output=True, text=True
+    )
+    names = {name for name in tracked.stdout.split() if name != "TUSKWATCH_MODLE"}
 
-    with pytest.raises(PachydermInvalidError, match=rf"rule file .*rule\.json is not put: .*{said}"):
-        bootstrap_sources(load(), model=str(tmp_path / "model.pb"), rules=str(tmp_path / "rule.json"))
+    assert names, tracked.stderr
+    assert settings.unknown_names(dict.fromkeys(names, "x")) == []
+
+
+@pytest.mark.parametrize(("name", "value"), [("SERVER_SIDE", "ture"), ("RETRIES", "two"), ("RETRY_SECONDS", "soon")])
+def test_a_value_that_means_nothing_is_an_import_error(name: str, value: str) -> None:
+    """Which everybody sees on Airflow's first page."""
+    env = {**os.environ, f"TUSKWATCH_{name}": value}
+    done = subprocess.run([sys.executable, "-c", "import dags.settings"], capture_output=True, text=True, cwd=REPOSITORY, env=env)
+
+    assert done.returncode != 0
+    assert value in done.stderr
 
 
 def test_parsing_asks_nobody_and_loads_nothing_heavy() -> None:

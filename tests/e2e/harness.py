@@ -22,6 +22,7 @@ from laptop.airflow import Airflow
 from laptop.layout import Layout, free_port
 from laptop.stack import Stack, new_stack, start_stack
 from tests.dags.quick_stages import write_stages
+from tests.support_data import DEMO_MODEL
 
 RUN_SECONDS = 240.0
 PATIENCE_SECONDS = 200.0
@@ -117,7 +118,7 @@ def quick_site(root: Path, landing: Path, *, hold: Path | None = None, extra: Ma
     :param hold: While this file is there, the first stage waits in the middle of its work; see :func:`write_stages`.
     :param extra: More environment of Airflow.
     """
-    (root / "model.pb").write_bytes(b"model")
+    (root / "model.pb").write_bytes(DEMO_MODEL.read_bytes())  # bootstrap_pipelines loads it
     settings = {
         "TUSKWATCH_MODEL": str(root / "model.pb"),
         "TUSKWATCH_STAGES": str(write_stages(root / "stages", hold=hold)),

@@ -5,8 +5,8 @@ file that they answer, and fill ``repo`` instead. So nobody but this module read
 that was answered, and where a request named none, :func:`repo_of` and :func:`branch_of` say what the answer has.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from airflow_pachyderm.client.protocol import pfs_pb2
@@ -57,6 +57,8 @@ class Pipeline:
 
     :ivar spec_digest: Of the spec that :meth:`~airflow_pachyderm.client.pps.PpsClient.create_pipeline` got, or empty when it was made by
         other means.
+    :ivar env: What its transform sets in the environment.
+    :ivar secrets: Names of the secrets that its transform mounts.
     """
 
     name: str
@@ -65,6 +67,8 @@ class Pipeline:
     reason: str
     stopped: bool
     spec_digest: str
+    env: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,8 @@ def parse_pipeline(info: Any) -> Pipeline:
         reason=info.reason,
         stopped=info.stopped,
         spec_digest=info.details.metadata.annotations.get(SPEC_DIGEST, ""),
+        env=dict(info.details.transform.env),
+        secrets=tuple(secret.name for secret in info.details.transform.secrets),
     )
 
 

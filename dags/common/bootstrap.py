@@ -1,0 +1,131 @@
+"""What ``bootstrap_pipelines`` puts: model and rules where there are none, and in place of others only when that is asked for."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from airflow_pachyderm.client.push import holds
+from airflow_pachyderm.exceptions import PachydermInvalidError, PachydermNotFoundError, PachydermSourceError
+from airflow_pachyderm.files import Batch, SourceFile, open_filesystem
+from airflow_pachyderm.hooks.pachyderm import PachydermHook
+from airflow_pachyderm.operators.owner import task_push
+from dags import settings
+from dags.common.checks import check_model, check_rules
+from dags.common.rotation import check_content, content_of, stage
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Content:
+    """A file that one of the input repos holds.
+
+    :ivar what: Its repo, its Param and its setting.
+    :ivar path: In the repo.
+    :ivar check: Raises what is wrong with a file.
+    :ivar rotation: The DAG that exchanges it.
+    """
+
+    what: str
+    path: str
+    check: Callable[[Path], None]
+    rotation: str
+
+
+CONTENTS: Final = (
+    Content(settings.MODEL_REPO, settings.MODEL_PATH, check_model, "rotate_model"),
+    Content(settings.RULES_REPO, settings.RULES_PATH, check_rules, "update_rules"),
+)
+
+
+def plan_bootstrap(context: Any, config: settings.Settings) -> dict[str, Any]:
+    """Find out what is to be put, before anything is touched.
+
+    :return: URL of each pipeline's spec; under ``model`` and ``rules`` the URL of the checked copy to put, None for what is kept; under
+        ``warnings`` what a person should know.
+    :raises PachydermSourceError: A file is not there.
+    :raises PachydermInvalidError: A file is not what it should be, or the form names one that would replace another unasked.
+    """
+    found: dict[str, Any] = {"warnings": []}
+    for pipeline, folder in settings.PIPELINES.items():
+        found[pipeline] = f"{config.stages.rstrip('/')}/{folder}/pipeline.json"
+        _require_file(found[pipeline], f"spec of pipeline {pipeline}")
+    for content in CONTENTS:
+        found[content.what] = _plan_content(context, config, content, found["warnings"])
+    return found
+
+
+def _plan_content(context: Any, config: settings.Settings, content: Content, warnings: list[str]) -> str | None:
+    params: Mapping[str, Any] = context["params"]
+    what = content.what
+    wanted = str(params[what] or "").strip()
+    source = wanted or str(getattr(config, what))
+    pfs = PachydermHook(settings.PACHYDERM_CONN_ID).pfs
+    there = _has(pfs, content)
+    if not source:
+        if there:
+            log.info("Repo %s keeps its %s: no other is named", what, content.path)
+            return None
+        raise PachydermInvalidError(
+            f"No {what} is named: fill in {what.capitalize()} in the trigger form, or set the Airflow Variable tuskwatch_{what} or "
+            f"TUSKWATCH_{what.upper()} to the path or URL of a {content.path.removeprefix('/')}"
+        )
+    _require_file(source, what)
+    if there and holds(pfs, what, "master", SourceFile(content.path, source)):
+        log.info("Repo %s has the %s of %s already", what, content.path, source)
+        return None
+    if there and not params[f"replace_{what}"]:
+        ways = f"to put {source} in its place tick Replace the {what} in the form of bootstrap_pipelines, or run {content.rotation}"
+        if wanted:
+            raise PachydermInvalidError(f"Repo {what} has another {content.path} than {source}, and nothing is replaced unasked: {ways}")
+        warning = f"Repo {what} keeps its {content.path}, which is another than the setting tuskwatch_{what} names; {ways}"
+        log.warning(warning)
+        warnings.append(warning)
+        return None
+    data = content_of(source, what)
+    check_content(data, content.check, name=content.path.removeprefix("/"), what=f"The {what} {source}")
+    return stage(context, config, content.path, data)
+
+
+def _has(pfs: Any, content: Content) -> bool:
+    try:
+        return pfs.inspect_file(content.what, "master", content.path) is not None
+    except PachydermNotFoundError:  # not even the repo
+        return False
+
+
+def _require_file(url: str, what: str) -> None:
+    filesystem, path = open_filesystem(url)
+    try:
+        found = filesystem.info(path)["type"] == "file"
+    except (FileNotFoundError, NotADirectoryError):
+        found = False
+    except Exception as exc:  # each fsspec back end raises its own SDK's errors; this is their edge
+        raise PachydermSourceError(f"Cannot read {url}: {exc}; check the path and who may read it", url=url) from exc
+    if not found:
+        raise PachydermSourceError(
+            f"The {what} should come from {url}, which is no file that this worker can read; correct the path", url=url
+        )
+
+
+def put_content(context: Any, what: str, staged: str | None) -> str:
+    """Put a checked copy.
+
+    :param what: ``model`` or ``rules``.
+    :param staged: Its URL, from :func:`plan_bootstrap`.
+    :return: The commit's id.
+    :raises AirflowSkipException: There is nothing to put, or somebody else has put something since the plan was made.
+    """
+    content = next(content for content in CONTENTS if content.what == what)
+    if staged is None:
+        raise AirflowSkipException(f"Repo {what} keeps what it has")
+    pfs = PachydermHook(settings.PACHYDERM_CONN_ID).pfs
+    file = SourceFile(content.path, staged)
+    push = task_push(context, pfs, repo=what, branch="master", batch=Batch([file]))
+    if not context["params"][f"replace_{what}"] and _has(pfs, content) and not holds(pfs, what, "master", file):
+        raise AirflowSkipException(f"Repo {what} has got another {content.path} meanwhile, and nothing is replaced unasked")
+    return push.run().commit_set

@@ -1,0 +1,107 @@
+"""What runs tell people beside their logs: reports in the results folder, and the same in the repo ``status`` for the dashboard."""
+
+import json
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow_pachyderm.files import Batch, SourceFile, open_filesystem
+from airflow_pachyderm.hooks.pachyderm import PachydermHook
+from airflow_pachyderm.operators.owner import task_push
+from dags import settings
+from dags.common.world import warnings_in_use, world_of
+
+log = logging.getLogger(__name__)
+
+
+def run_results(config: settings.Settings, dag_id: str, name: str) -> str:
+    """URL of the folder for one report."""
+    return f"{config.results.rstrip('/')}/{dag_id}/{_safe(name)}"
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", name)
+
+
+def tell(context: Any, *, folder: str, state: str, facts: Mapping[str, Any], warnings: Sequence[str], report: str) -> None:
+    """Put what a run has to say into the repo ``status``: the newest of each DAG, and its report.
+
+    :param folder: URL of the run's folder in the results.
+    :param state: ``success`` or ``failed``.
+    :param facts: Counts and the like of the run.
+    :param warnings: Of all that is in use, as they are now.
+    :param report: The report for people, Markdown.
+    """
+    hook, ti = PachydermHook(settings.PACHYDERM_CONN_ID), context["ti"]
+    now = datetime.now(tz=UTC).isoformat(timespec="seconds")
+    name = _safe(folder.rpartition("/")[2])
+    mail = world_of(hook).mail
+    status = {
+        "schema": "tuskwatch.status/1",
+        "time": now,
+        "warnings": list(warnings),
+        "mail": {"on": bool(mail), "text": _MAIL[mail]},
+        "zone": settings.TIMEZONE,
+    }
+    path = f"/reports/{ti.dag_id}/{name}.md"
+    run = {"schema": "tuskwatch.run/1", "dag_id": ti.dag_id, "run_id": ti.run_id, "time": now, "state": state, "report": path, **facts}
+    filesystem, there = open_filesystem(folder)
+    filesystem.makedirs(there, exist_ok=True)
+    contents = {"/status.json": json.dumps(status, indent=1), f"/runs/{ti.dag_id}.json": json.dumps(run, indent=1), path: report}
+    files = []
+    for number, (target, text) in enumerate(contents.items()):
+        url = f"{folder}/status-{number}.part"
+        filesystem.pipe_file(f"{there}/status-{number}.part", text.encode())
+        files.append(SourceFile(target, url))
+    hook.pfs.create_repo(settings.STATUS_REPO, description="what the runs told, for the dashboard")
+    task_push(context, hook.pfs, repo=settings.STATUS_REPO, branch="master", batch=Batch(files), accept=lambda _: False).run()
+    for number in range(len(files)):
+        filesystem.rm(f"{there}/status-{number}.part")
+
+
+_MAIL = {
+    True: "threats are mailed where the rules say so",
+    False: f"there was no connection {settings.SENDGRID_CONN_ID} when bootstrap_pipelines ran: threats are recorded and nobody is told",
+    None: f"there is no pipeline {settings.THREAT_DETECT}: run bootstrap_pipelines",
+}
+
+
+def report_bootstrap(context: Any, config: settings.Settings, found: Mapping[str, Any]) -> dict[str, Any]:
+    """The last task of ``bootstrap_pipelines``: what was put, what was kept, and what can have no effect.
+
+    :param found: From :func:`dags.common.bootstrap.plan_bootstrap`.
+    """
+    put = {what: found[what] is not None for what in (settings.MODEL_REPO, settings.RULES_REPO)}
+    return _short_report(context, config, put, found["warnings"])
+
+
+def report_rotation(context: Any, config: settings.Settings) -> dict[str, Any]:
+    """The last task of ``rotate_model`` and ``update_rules``: what of the rules and settings now in use can have no effect."""
+    return _short_report(context, config, {}, ())
+
+
+def _short_report(context: Any, config: settings.Settings, put: Mapping[str, bool], more: Sequence[str]) -> dict[str, Any]:
+    ti = context["ti"]
+    warnings = [*more, *warnings_in_use(PachydermHook(settings.PACHYDERM_CONN_ID))]
+    log_warnings(warnings)
+    folder = run_results(config, ti.dag_id, ti.run_id)
+    lines = [f"# {ti.dag_id}: {ti.run_id}", "", *(f"{what}: {'put' if done else 'kept'}  " for what, done in put.items()), ""]
+    text = "\n".join([*lines, *warning_lines(warnings)])
+    filesystem, there = open_filesystem(folder)
+    filesystem.makedirs(there, exist_ok=True)
+    filesystem.pipe_file(f"{there}/report.md", text.encode())
+    tell(context, folder=folder, state="success", facts={"put": put}, warnings=warnings, report=text)
+    return {"put": put, "warnings": warnings, "report": f"{folder}/report.md"}
+
+
+def log_warnings(warnings: Sequence[str]) -> None:
+    """Each on a line of the task's log."""
+    for warning in warnings:
+        log.warning("%s", warning)
+
+
+def warning_lines(warnings: Sequence[str]) -> list[str]:
+    """Warnings as lines of a report; none where there are none."""
+    return ["## Warnings", "", *(f"- {warning}" for warning in warnings), ""] if warnings else []
