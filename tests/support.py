@@ -4,11 +4,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import protobuf_compat
 
 protobuf_compat.install()
 
 from python_pachyderm import Client  # noqa: E402 - the import that needs the line above
+
+BOTH_DIALECTS = pytest.mark.parametrize("speak", ["2.12", "2.7"])
+"""For tests of what the releases of Pachyderm answer differently; their server comes from a fixture that looks at ``speak``."""
 
 
 class Engine:

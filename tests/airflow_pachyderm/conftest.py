@@ -1,8 +1,11 @@
 """What the provider's tests need."""
 
+import contextlib
+import functools
 import itertools
+import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -20,10 +23,22 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Engine]]:
+    """One server of each dialect that a test asks for."""
+    with contextlib.ExitStack() as running:
+        yield functools.cache(lambda speak: running.enter_context(Engine(tmp_path_factory.mktemp("engine"), speak=speak)))
+
+
+@pytest.fixture
+def speak() -> str:
+    """The Pachyderm that the server answers as; a test marked with ``BOTH_DIALECTS`` meets either."""
+    return os.environ.get("MINIPACHD_SPEAK", "2.12")
+
+
+@pytest.fixture
+def engine(engines: Callable[[str], Engine], speak: str) -> Engine:
     """One server for all tests that leave it alive; each works in a repo of its own."""
-    with Engine(tmp_path_factory.mktemp("engine")) as engine:
-        yield engine
+    return engines(speak)
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ from tests.airflow_pachyderm.scripted_pachd import ScriptedPachd, pfs_pb2, pps_p
 from tests.airflow_pachyderm.tasks import Task, TaskInstance, again, fire
 from tests.airflow_pachyderm.test_push import InThread, logged
 from tests.e2e.site import ImageSite
-from tests.support import Engine
+from tests.support import BOTH_DIALECTS, Engine
 
 DONE = pytest.mark.parametrize("deferrable", [True, False], ids=["deferred", "polling"])
 
@@ -189,6 +189,7 @@ def test_a_try_looks_for_earlier_ones_as_far_back_as_there_can_be_any(
 
 
 @DONE
+@BOTH_DIALECTS
 def test_a_failed_job_fails_the_task_with_all_a_person_needs(hook: PachydermHook, repo: str, files: list[str], deferrable: bool) -> None:
     name = pipeline(hook, repo, stdin="echo looking at $PFS_ROOT/in/*; test ! -e $PFS_ROOT/in/b.txt", datum_tries=1)
     task = Task(PachydermPushOperator(task_id="push", repo=repo, files=files, deferrable=deferrable, defer_after=0, poll_interval=0.1))
@@ -281,6 +282,7 @@ def test_a_flag_that_is_none_is_refused(repo: str, files: list[str]) -> None:
 
 
 @pytest.mark.parametrize("state", ["failed", "up_for_retry", "success"])
+@BOTH_DIALECTS
 def test_what_a_dead_task_left_open_is_dropped_by_the_next_push(hook: PachydermHook, repo: str, files: list[str], state: str) -> None:
     dead = left_open(hook, repo, state=state)
     task = Task(PachydermPushOperator(task_id="push", repo=repo, files=files))
@@ -365,6 +367,7 @@ def test_a_repo_name_that_is_not_allowed_is_refused() -> None:
         Task(PachydermCreateRepoOperator(task_id="t", repo="no/slash")).run()
 
 
+@BOTH_DIALECTS
 def test_put_file_commits_only_what_differs(hook: PachydermHook, repo: str, files: list[str]) -> None:
     put = PachydermPutFileOperator(task_id="put", repo=repo, path="/rule.json", source=files[0])
     first, second = Task(put).run(), Task(put).run()
@@ -421,6 +424,7 @@ def test_delete_files(hook: PachydermHook, repo: str, files: list[str]) -> None:
         (["/"], []),
     ],
 )
+@BOTH_DIALECTS
 def test_delete_files_by_glob(hook: PachydermHook, repo: str, files: list[str], paths: list[str], left: list[str]) -> None:
     put = ("/a.txt", "/dev1_1511.jpg", "/dev2_1511.jpg", "/dev3_1600.jpg", "/logs/1", "/logs/2/3")
     Task(PachydermPushOperator(task_id="push", repo=repo, files=dict.fromkeys(put, files[0]))).run()
@@ -441,6 +445,7 @@ def test_delete_files_by_glob(hook: PachydermHook, repo: str, files: list[str], 
         (["/log*"], PachydermInvalidError, r"/log\* matches only directories in .*, for example /logs/; end it in a slash"),
     ],
 )
+@BOTH_DIALECTS
 def test_a_deletion_that_would_do_nothing_fails(
     hook: PachydermHook, repo: str, files: list[str], paths: list[str], error: type[Exception], message: str
 ) -> None:
@@ -464,6 +469,7 @@ def test_a_text_for_a_list_of_paths_deletes_nothing(hook: PachydermHook, repo: s
     assert len(hook.pfs.glob_files(repo, "master", "/*")) == 3
 
 
+@BOTH_DIALECTS
 def test_a_cleared_deletion_deletes_what_came_back(hook: PachydermHook, repo: str, files: list[str]) -> None:
     delete = Task(PachydermDeleteFileOperator(task_id="delete", repo=repo, paths=["/a.txt"]))
     put = Task(PachydermPutFileOperator(task_id="put", repo=repo, path="/a.txt", text="a"))
@@ -652,6 +658,7 @@ def test_a_secret_comes_from_a_connection(engine: Engine, repo: str, monkeypatch
 
 
 @DONE
+@BOTH_DIALECTS
 def test_wait_for_a_commit_that_somebody_else_made(engine: Engine, hook: PachydermHook, repo: str, deferrable: bool) -> None:
     name = pipeline(hook, repo)
     commit = engine.client.start_commit(repo, "master")
@@ -664,6 +671,7 @@ def test_wait_for_a_commit_that_somebody_else_made(engine: Engine, hook: Pachyde
 
 @DONE
 @pytest.mark.parametrize("kind", [PachydermWaitForCommitOperator, PachydermJobSensor])
+@BOTH_DIALECTS
 def test_a_commit_that_is_not_there_is_no_success(kind: type[Any], deferrable: bool) -> None:
     with pytest.raises(PachydermNotFoundError, match="0123456789abcdef0123456789abcdef"):
         Task(kind(task_id="wait", commit_set="0123456789abcdef" * 2, deferrable=deferrable)).run()
@@ -684,6 +692,7 @@ def test_a_server_that_knows_no_jobs_of_an_unknown_commit_is_asked_for_the_commi
             Task(kind(task_id="wait", commit_set="a" * 32, deferrable=deferrable)).run()
 
 
+@BOTH_DIALECTS
 def test_a_commit_that_is_deleted_during_the_wait_is_no_success(hook: PachydermHook, repo: str, files: list[str]) -> None:
     pipeline(hook, repo, stdin="sleep 1000")
     commit = Task(PachydermPushOperator(task_id="push", repo=repo, files=files, wait=False)).run()["commit"]
@@ -712,6 +721,7 @@ def test_the_job_sensor(hook: PachydermHook, repo: str, files: list[str], deferr
         Task(PachydermJobSensor(task_id="s", commit_set=good, pipeline="edges", deferrable=deferrable)).run()
 
 
+@BOTH_DIALECTS
 def test_the_commit_sensor_waits_for_the_next_commit(hook: PachydermHook, repo: str, files: list[str]) -> None:
     first = Task(PachydermPushOperator(task_id="p1", repo=repo, files=files)).run()["commit"]
     assert Task(PachydermCommitSensor(task_id="s", repo=repo, after="")).run() == {"commit": first}

@@ -32,7 +32,7 @@ from airflow_pachyderm.files import Batch, SourceFile, list_folder
 from tests.airflow_pachyderm.proxy import CuttingProxy
 from tests.airflow_pachyderm.scripted_pachd import ScriptedPachd, pfs_pb2
 from tests.e2e.site import ImageSite
-from tests.support import Engine
+from tests.support import BOTH_DIALECTS, Engine
 
 QUICK = RetryPolicy(deadline_seconds=0.3, first_pause_seconds=0.02, max_pause_seconds=0.1)
 PATIENT = RetryPolicy(deadline_seconds=20, first_pause_seconds=0.05, max_pause_seconds=0.2)
@@ -89,6 +89,7 @@ def test_a_batch_is_one_finished_commit(pfs: PfsClient, repo: str, folder: Path)
     assert content(pfs, repo) == expected(folder)
 
 
+@BOTH_DIALECTS
 def test_the_same_push_again_uses_its_commit(pfs: PfsClient, repo: str, folder: Path) -> None:
     first = push(pfs, repo, folder)
     again = push(pfs, repo, folder)
@@ -97,6 +98,7 @@ def test_the_same_push_again_uses_its_commit(pfs: PfsClient, repo: str, folder: 
     assert len(commits(pfs, repo)) == 1
 
 
+@BOTH_DIALECTS
 def test_another_run_makes_its_own_commit_of_the_same_files(pfs: PfsClient, repo: str, folder: Path) -> None:
     push(pfs, repo, folder, key="dag/run1/task/-1")
     push(pfs, repo, folder, key="dag/run11/task/-1")
@@ -105,6 +107,7 @@ def test_another_run_makes_its_own_commit_of_the_same_files(pfs: PfsClient, repo
     assert content(pfs, repo) == expected(folder)
 
 
+@BOTH_DIALECTS
 def test_commits_are_listed_newest_first_from_a_time_on(pfs: PfsClient, repo: str, folder: Path) -> None:
     made = [push(pfs, repo, folder, key=key).commit_set for key in ("a", "b", "c")]
     now = commits(pfs, repo)[0].started
@@ -122,6 +125,7 @@ def test_a_push_whose_files_changed_makes_a_new_commit(pfs: PfsClient, repo: str
     assert content(pfs, repo) == expected(folder)
 
 
+@BOTH_DIALECTS
 def test_a_commit_that_is_not_accepted_is_made_again(pfs: PfsClient, repo: str, folder: Path) -> None:
     first = push(pfs, repo, folder)
     asked: list[str] = []
@@ -143,6 +147,7 @@ def test_a_put_replaces_the_file(pfs: PfsClient, repo: str, tmp_path: Path) -> N
     assert content(pfs, repo) == {"/a": b""}
 
 
+@BOTH_DIALECTS
 def test_deletions_come_before_the_files(pfs: PfsClient, repo: str, folder: Path) -> None:
     push(pfs, repo, folder)
     batch = Batch([SourceFile("/new/1.jpg", str(folder / "1.jpg"))], deletes=[f"/{number}.jpg" for number in range(9)])
@@ -152,6 +157,7 @@ def test_deletions_come_before_the_files(pfs: PfsClient, repo: str, folder: Path
     assert set(content(pfs, repo)) == {"/9.jpg", "/new/1.jpg"}
 
 
+@BOTH_DIALECTS
 def test_a_file_that_cannot_be_read_leaves_no_commit(pfs: PfsClient, repo: str, folder: Path) -> None:
     files = list(list_folder(str(folder)))
     (folder / "7.jpg").unlink()
@@ -162,6 +168,7 @@ def test_a_file_that_cannot_be_read_leaves_no_commit(pfs: PfsClient, repo: str, 
     assert commits(pfs, repo) == []
 
 
+@BOTH_DIALECTS
 def test_a_path_that_pachyderm_refuses_leaves_no_commit(pfs: PfsClient, repo: str, folder: Path) -> None:
     with pytest.raises(PachydermInvalidError, match="path"):
         push(pfs, repo, [SourceFile("/a*b.jpg", str(folder / "1.jpg"))])
@@ -169,6 +176,7 @@ def test_a_path_that_pachyderm_refuses_leaves_no_commit(pfs: PfsClient, repo: st
     assert commits(pfs, repo) == []
 
 
+@BOTH_DIALECTS
 def test_a_repo_that_is_missing_is_named(pfs: PfsClient, folder: Path) -> None:
     with pytest.raises(PachydermNotFoundError, match="nowhere"):
         push(pfs, "nowhere", folder)
@@ -254,6 +262,7 @@ def test_a_stopped_push_ends_at_once_and_leaves_no_commit(pfs: PfsClient, repo: 
     assert commits(pfs, repo) == []
 
 
+@BOTH_DIALECTS
 def test_another_open_commit_is_waited_for(pfs: PfsClient, repo: str, folder: Path) -> None:
     other, _, pushing = push_behind_another(pfs, repo, folder)
     pfs.finish_commit(other)
@@ -294,6 +303,7 @@ def push_behind_another(pfs: PfsClient, repo: str, folder: Path) -> "tuple[Commi
     return other, running, pushing
 
 
+@BOTH_DIALECTS
 def test_another_commit_that_stays_open_is_named_and_left_alone(pfs: PfsClient, repo: str, folder: Path) -> None:
     other = pfs.start_commit_once(repo, "master", "by hand")
 
@@ -324,6 +334,7 @@ def test_a_push_waits_for_several_others_as_long_as_each_of_them_goes_on(
     assert content(pfs, repo) == expected(folder)
 
 
+@BOTH_DIALECTS
 def test_an_open_commit_whose_owner_is_gone_is_dropped(pfs: PfsClient, repo: str, folder: Path) -> None:
     class Gone(Owner):
         def is_gone(self, commit: Commit) -> bool:
@@ -358,6 +369,7 @@ def test_a_lost_answer_to_the_start_is_no_second_commit() -> None:
     assert len(pachd.requests("StartCommit")) == 2
 
 
+@BOTH_DIALECTS
 def test_two_tries_of_one_push_at_once_end_with_one_commit(pfs: PfsClient, repo: str, folder: Path) -> None:
     """The later one, which must take the earlier one for dead, drops its commit; the earlier one fails and finds the later one's."""
     with ImageSite(folder) as site:
@@ -417,6 +429,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     assert grown_kib < 60 << 10
 
 
+@BOTH_DIALECTS
 def test_holds_compares_content(pfs: PfsClient, repo: str, folder: Path) -> None:
     file = SourceFile("/0.jpg", str(folder / "0.jpg"))
     assert not holds(pfs, repo, "master", file)

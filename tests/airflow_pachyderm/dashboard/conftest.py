@@ -18,12 +18,13 @@ from tests.airflow_pachyderm.dashboard.pachyderm import Pachyderm
 class Engine:
     """minipachd in its own process on a loopback port that stays the same over restarts."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *arguments: str) -> None:
         self.root, self.address = root, "127.0.0.1:0"
+        self._arguments = arguments
 
     def start(self) -> None:
         """Return when the port answers; fail with the log's tail when the process ends first."""
-        command = [sys.executable, "-m", "minipachd", "--data", str(self.root / "data"), "--listen", self.address]
+        command = [sys.executable, "-m", "minipachd", "--data", str(self.root / "data"), "--listen", self.address, *self._arguments]
         with (self.root / "engine.log").open("a") as log:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         assert self.process.stdout is not None
