@@ -1,0 +1,142 @@
+"""``python -m tests.compare HOST:PORT HOST:PORT``: play random sequences of PFS calls on two servers, and compare what they answer.
+
+Every difference is shown with the shortest sequence that brings it. What is known to differ, and why, stands in :mod:`.known`; the exit
+status is 1 when there is a difference that is not known.
+"""
+
+import argparse
+import sys
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import protobuf_compat
+
+protobuf_compat.install()
+
+from tests.compare.known import explanation  # noqa: E402 - the imports that need the line above
+from tests.compare.players import Answer, Player  # noqa: E402
+from tests.compare.sequences import Call, sequence  # noqa: E402
+
+END = Call(999, "the state at the end")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A call that two servers answered differently.
+
+    :ivar reason: Why that is known to be so; empty when it is not.
+    """
+
+    call: Call
+    left: Answer
+    right: Answer
+    reason: str
+
+    @property
+    def kind(self) -> tuple[str, str, str]:
+        """What a shorter sequence must bring, too."""
+        return self.call.name, self.left[0], self.right[0]
+
+
+def compare(addresses: tuple[str, str], calls: Sequence[Call]) -> Difference | None:
+    """Play a sequence on both servers until they differ, for which a difference that is known counts as the end, too."""
+    players = [Player(address, f"compare-{uuid.uuid4().hex[:12]}") for address in addresses]
+    try:
+        for call in calls:
+            left, right = (player.play(call) for player in players)
+            found = _difference(call, left, right)
+            if found is not None:
+                return found
+        return _difference(END, *(player.state() for player in players))
+    finally:
+        for player in players:
+            player.clean()
+
+
+def shrink(addresses: tuple[str, str], calls: list[Call], difference: Difference) -> tuple[list[Call], Difference]:
+    """Leave out every call without which the same kind of difference comes."""
+    if difference.call is not END:
+        calls = calls[: [call.number for call in calls].index(difference.call.number) + 1]
+    for call in reversed(calls[:-1] if difference.call is not END else calls):
+        shorter = [other for other in calls if other is not call]
+        found = compare(addresses, shorter)
+        if found is not None and found.kind == difference.kind and not found.reason:
+            calls, difference = shorter, found
+    return calls, difference
+
+
+def _difference(call: Call, left: Answer, right: Answer) -> Difference | None:
+    same = left[0] == right[0] and (left[1] == right[1] or (left[0] != "OK" and _behind_error(left) == _behind_error(right)))
+    return None if same else Difference(call, left, right, explanation(call, left, right))
+
+
+def _behind_error(answer: Answer) -> object:
+    """Of a call that failed, the state behind it; the words of the error are each server's own."""
+    return answer[1][1] if isinstance(answer[1], list) else None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line. Returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests.compare", description=__doc__)
+    parser.add_argument("left", metavar="HOST:PORT", help="one server")
+    parser.add_argument("right", metavar="HOST:PORT", help="the other; both may be in use meanwhile")
+    parser.add_argument("--sequences", type=int, default=100, help="how many (default %(default)s)")
+    parser.add_argument("--length", type=int, default=16, help="calls in each (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first sequence; the others' follow (default %(default)s)")
+    parser.add_argument("--jobs", type=int, default=2, help="sequences at a time (default %(default)s)")
+    parser.add_argument("--most", type=int, default=10, help="end after so many unknown differences (default %(default)s)")
+    options = parser.parse_args(argv)
+    addresses = (options.left, options.right)
+    counts: Counter[str] = Counter()
+    kinds: set[tuple[str, str, str]] = set()
+    lock = threading.Lock()
+    begin = time.monotonic()
+
+    def one(seed: int) -> None:
+        with lock:
+            if counts["unknown"] >= options.most:
+                return
+        calls = sequence(seed, options.length)
+        found = compare(addresses, calls)
+        with lock:
+            counts["sequences"] += 1
+            if found is None:
+                return
+            if found.reason:
+                counts[f"known: {found.reason}"] += 1
+                return
+            counts["unknown"] += 1
+            again = found.kind in kinds
+            kinds.add(found.kind)
+        calls, found = (calls, found) if again else shrink(addresses, calls, found)
+        with lock:
+            print(f"\nseed {seed}: {' / '.join(found.kind)}{' (again)' if again else ''}")
+            for call in [] if again else calls:
+                print(f"  {call}")
+            print(f"  at {found.call}")
+            print(f"  {options.left}: {_shown(found.left, found.right)}")
+            print(f"  {options.right}: {_shown(found.right, found.left)}", flush=True)
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        list(pool.map(one, range(options.seed, options.seed + options.sequences)))
+    print(f"\n{counts.pop('sequences', 0)} sequences of {options.length} calls in {time.monotonic() - begin:.0f} s")
+    for name, count in sorted(counts.items()):
+        print(f"{count:>6} {name}")
+    return 1 if counts["unknown"] else 0
+
+
+def _shown(answer: Answer, other: Answer) -> str:
+    """Of the state at the end only what differs."""
+    code, found = answer
+    if isinstance(found, dict) and isinstance(other[1], dict):
+        found = {name: value for name, value in found.items() if other[1].get(name, "nothing") != value}
+    return f"{code} {found}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
