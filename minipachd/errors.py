@@ -12,7 +12,8 @@
     │   └── PathNotFoundError
     ├── AlreadyExistsError            ALREADY_EXISTS
     ├── InvalidError                  UNKNOWN, as real Pachyderm answers a request that it refuses; clients match the text
-    │   └── CommitFinishedError
+    │   ├── CommitFinishedError
+    │   └── BeyondRootError           NOT_FOUND in Pachyderm 2.7
     ├── InvalidArgumentError          INVALID_ARGUMENT
     ├── FailedPreconditionError       FAILED_PRECONDITION
     ├── ConflictError                 ABORTED: the same call may succeed when repeated
@@ -102,6 +103,17 @@ class CommitFinishedError(InvalidError):
 
     def __init__(self, commit: object) -> None:
         super().__init__(f"commit {commit} has already finished")
+        self.commit = str(commit)
+
+
+class BeyondRootError(InvalidError):
+    """A reference goes further back than the history.
+
+    :param commit: The reference, or its text.
+    """
+
+    def __init__(self, commit: object) -> None:
+        super().__init__(f"commit {commit} not found: the history is not that long")
         self.commit = str(commit)
 
 

@@ -7,6 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from minipachd import errors
+from minipachd.pfs import CommitReference, RepoKey
+from minipachd.pfs.ancestry import parse, parse_2_7, split
+from minipachd.pfs.names import is_id
+
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
@@ -14,15 +19,23 @@ class Dialect:
 
     :ivar name: As ``--speak`` names it.
     :ivar version: What ``GetVersion`` says: major, minor, micro.
+    :ivar reference: Reads how a client names a commit: its repo, and what it wrote for branch and id.
+    :ivar not_found: Errors that are NOT_FOUND here, and something else by their class.
     :ivar shows_branch: The commits that an answer is about carry the branch on which they were made. 2.12 leaves it out there, and keeps
         it in those that it names beside them (``child_commits``, ``direct_provenance``) and in what PPS stores (``output_commit``,
         ``spec_commit``).
+    :ivar misses_branches: Deleting a branch that does not exist is an error.
+    :ivar checks_reads: Reading a commit that is not finished, or that has an error, is refused where a file and a directory collide.
     :ivar unknown_job_set_is_empty: InspectJobSet of an id that nothing has ends well, without an answer; else it is an error.
     """
 
     name: str
     version: tuple[int, int, int]
+    reference: Callable[[RepoKey, str, str], CommitReference]
+    not_found: tuple[type[errors.MinipachdError], ...]
     shows_branch: bool
+    misses_branches: bool
+    checks_reads: bool
     unknown_job_set_is_empty: bool
 
     def trim(self, answer: Any) -> None:
@@ -30,6 +43,31 @@ class Dialect:
         if not self.shows_branch and (commits := _COMMITS.get(answer.DESCRIPTOR.full_name)) is not None:
             for commit in commits(answer):
                 commit.ClearField("branch")
+
+
+def _reference(repo: RepoKey, branch: str, set_id: str) -> CommitReference:
+    """An id makes the branch beside it meaningless, unless it is nothing but ancestry; a branch's name may have ancestry, too.
+
+    :raises InvalidError: The ancestry is malformed, or counts from the root of an id.
+    """
+    base, suffix = split(branch + set_id if branch and (not set_id or set_id[0] in "^~.") else set_id)
+    ancestry = parse(suffix) if suffix else None
+    if not is_id(base.lower()):
+        return CommitReference(repo, base or None, "", ancestry, suffix)
+    if ancestry is not None and ancestry.from_root:
+        raise errors.InvalidError(f"commit {repo}@{base}{suffix}: only a branch has a first commit, an id has none; name the branch")
+    return CommitReference(repo, branch or None, base.lower(), ancestry, suffix)
+
+
+def _reference_2_7(repo: RepoKey, branch: str, set_id: str) -> CommitReference:
+    """Either a branch, or an id in whose place a branch may stand. :raises InvalidError: Both are branches; or see :func:`parse_2_7`."""
+    base, suffix = split(set_id)
+    ancestry = parse_2_7(suffix) if suffix else None
+    if is_id(base):
+        return CommitReference(repo, branch or None, base, ancestry, suffix)
+    if base and branch:
+        raise errors.InvalidError(f"invalid commit ID given with a branch: {set_id!r} is no id; give either an id or the branch {branch}")
+    return CommitReference(repo, base or branch or None, "", ancestry, suffix)
 
 
 def _of_info(info: Any) -> list[Any]:
@@ -48,8 +86,26 @@ _COMMITS: dict[str, Callable[[Any], list[Any]]] = {
 DIALECTS = {
     dialect.name: dialect
     for dialect in (
-        Dialect("2.12", (2, 12, 0), shows_branch=False, unknown_job_set_is_empty=True),
-        Dialect("2.7", (2, 7, 6), shows_branch=True, unknown_job_set_is_empty=False),
+        Dialect(
+            "2.12",
+            (2, 12, 0),
+            reference=_reference,
+            not_found=(),
+            shows_branch=False,
+            misses_branches=True,
+            checks_reads=True,
+            unknown_job_set_is_empty=True,
+        ),
+        Dialect(
+            "2.7",
+            (2, 7, 6),
+            reference=_reference_2_7,
+            not_found=(errors.BeyondRootError,),
+            shows_branch=True,
+            misses_branches=False,
+            checks_reads=False,
+            unknown_job_set_is_empty=False,
+        ),
     )
 }
 DEFAULT = DIALECTS["2.7"]

@@ -30,8 +30,10 @@ CODES: dict[type[errors.MinipachdError], grpc.StatusCode] = {
 }
 
 
-def code_of(error: errors.MinipachdError) -> grpc.StatusCode:
+def code_of(error: errors.MinipachdError, dialect: Dialect) -> grpc.StatusCode:
     """The code of the nearest class in the table."""
+    if isinstance(error, dialect.not_found):
+        return grpc.StatusCode.NOT_FOUND
     return next((CODES[kind] for kind in type(error).__mro__ if kind in CODES), grpc.StatusCode.UNKNOWN)
 
 
@@ -67,7 +69,7 @@ def _single(behaviour: Callable[[Any, Any], Any], method: str, dialect: Dialect)
         try:
             answer = await behaviour(request, context)
         except Exception as exc:  # noqa: BLE001 - the process's edge: everything must become a status
-            await _abort(context, method, exc)
+            await _abort(context, method, exc, dialect)
         dialect.trim(answer)
         return answer
 
@@ -93,7 +95,7 @@ def _streaming(behaviour: Callable[[Any, Any], Any], method: str, dialect: Diale
                 dialect.trim(answer)
                 yield answer
         except Exception as exc:  # noqa: BLE001 - the process's edge: everything must become a status
-            await _abort(context, method, exc)
+            await _abort(context, method, exc, dialect)
         finally:
             await answers.aclose()
 
@@ -106,9 +108,9 @@ async def _refuse(context: Any, method: str) -> None:
     )
 
 
-async def _abort(context: Any, method: str, error: Exception) -> None:
+async def _abort(context: Any, method: str, error: Exception, dialect: Dialect) -> None:
     if isinstance(error, errors.MinipachdError):
-        await context.abort(code_of(error), str(error))
+        await context.abort(code_of(error, dialect), str(error))
     elif isinstance(error, grpc.aio.AbortError):
         raise error
     else:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -9,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 
 from minipachd.api.admin_service import empty
+from minipachd.api.dialect import Dialect
 from minipachd.api.pfs_messages import branch_key, commit_info, commit_message, commit_reference, repo_key
 from minipachd.api.threads import stream, wait_for
 from minipachd.api.transactions import Transactions
@@ -21,10 +23,10 @@ _PAGE = 256
 class CommitCalls:
     """A part of ``pfs_v2.API``."""
 
-    def __init__(self, pfs: Pfs, transactions: Transactions) -> None:
-        self._pfs, self._transactions = pfs, transactions
-        transactions.register("start_commit", _start_commit)
-        transactions.register("finish_commit", _finish_commit)
+    def __init__(self, pfs: Pfs, transactions: Transactions, dialect: Dialect) -> None:
+        self._pfs, self._transactions, self._dialect = pfs, transactions, dialect
+        transactions.register("start_commit", partial(_start_commit, dialect))
+        transactions.register("finish_commit", partial(_finish_commit, dialect))
         transactions.register("squash_commit_set", _squash_commit_set)
 
     async def StartCommit(self, request: Any, context: Any) -> Any:
@@ -47,7 +49,7 @@ class CommitCalls:
     async def ClearCommit(self, request: Any, context: Any) -> Any:
         def act() -> None:
             with self._pfs.transaction() as txn:
-                txn.clear_commit(txn.resolve(commit_reference(request.commit)).key)
+                txn.clear_commit(txn.resolve(commit_reference(request.commit, self._dialect)).key)
 
         await asyncio.to_thread(act)
         return empty()
@@ -55,7 +57,7 @@ class CommitCalls:
     async def InspectCommit(self, request: Any, context: Any) -> Any:
         def resolve() -> CommitKey:
             with self._pfs.snapshot() as view:
-                return view.resolve(commit_reference(request.commit)).key
+                return view.resolve(commit_reference(request.commit, self._dialect)).key
 
         key = await asyncio.to_thread(resolve)
         return await self._reached(key, CommitState(request.wait))
@@ -76,7 +78,7 @@ class CommitCalls:
             if not (start.repo.name or start.branch.repo.name):
                 start.branch.repo.CopyFrom(request.repo)
             with self._pfs.snapshot() as view:
-                excluded.add(view.resolve(commit_reference(start)).key)
+                excluded.add(view.resolve(commit_reference(start, self._dialect)).key)
 
         def unsent() -> list[CommitKey] | None:
             with self._pfs.snapshot() as view:
@@ -122,7 +124,7 @@ class CommitCalls:
 
     async def FindCommits(self, request: Any, context: Any) -> AsyncIterator[Any]:
         with self._pfs.snapshot() as view:
-            chain = list(view.commits(newest=view.resolve(commit_reference(request.start))))
+            chain = list(view.commits(newest=view.resolve(commit_reference(request.start, self._dialect))))
         if not chain[0].finished:
             raise NotReadyError(f"commit {chain[0]} not finished; finish it first")
         searched, found = 0, 0
@@ -162,8 +164,8 @@ class CommitCalls:
             repo = repo_key(request.repo) if request.repo.name else None
             if repo is not None:
                 view.repo_row(repo)
-            newest = _in_repo(view, request, "to") if has_to else None
-            oldest = _in_repo(view, request, "from") if has_from else None
+            newest = _in_repo(view, request, "to", self._dialect) if has_to else None
+            oldest = _in_repo(view, request, "from", self._dialect) if has_from else None
             origin = 0 if request.all else request.origin_kind
             rows = view.commit_rows(repo, newest=newest, oldest=oldest, reverse=request.reverse, origin=origin, **_times(request))
             return list(islice(rows, request.number or None))
@@ -203,11 +205,11 @@ def _times(request: Any) -> dict[str, int]:
     return {"after_ns" if request.reverse else "before_ns": limit_ns}
 
 
-def _in_repo(view: View, request: Any, field: str) -> Commit:
+def _in_repo(view: View, request: Any, field: str, dialect: Dialect) -> Commit:
     message = getattr(request, field)
     if not (message.repo.name or message.branch.repo.name):
         message.branch.repo.CopyFrom(request.repo)
-    commit = view.resolve(commit_reference(message))
+    commit = view.resolve(commit_reference(message, dialect))
     if request.repo.name and commit.key.repo != repo_key(request.repo):
         raise InvalidError(f"'from' and 'to' commits need to be from repo {repo_key(request.repo)}, and {commit} is not")
     return commit
@@ -218,17 +220,17 @@ def _differs(new: FileTree, old: FileTree, path: str) -> bool:
     return (after and (after.kind, after.hash)) != (before and (before.kind, before.hash))
 
 
-def _start_commit(txn: Txn, request: Any) -> Any:
+def _start_commit(dialect: Dialect, txn: Txn, request: Any) -> Any:
     parent = request.parent if request.HasField("parent") and (request.parent.id or request.parent.branch.name) else None
     if parent is not None and not (parent.repo.name or parent.branch.repo.name):
         parent.branch.repo.CopyFrom(request.branch.repo)
     key = BranchKey(repo_key(request.branch.repo), request.branch.name) if not request.branch.name else branch_key(request.branch)
-    commit = txn.start_commit(key, parent=None if parent is None else commit_reference(parent), description=request.description)
+    commit = txn.start_commit(key, parent=None if parent is None else commit_reference(parent, dialect), description=request.description)
     return commit_message(commit.key)
 
 
-def _finish_commit(txn: Txn, request: Any) -> Any:
-    commit = txn.resolve(commit_reference(request.commit))
+def _finish_commit(dialect: Dialect, txn: Txn, request: Any) -> Any:
+    commit = txn.resolve(commit_reference(request.commit, dialect))
     txn.finish_commit(commit.key, description=request.description, error=request.error, by_pipeline=request.force)
     return empty()
 

@@ -1,6 +1,7 @@
 """PFS's calls about files."""
 
 import asyncio
+import re
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -24,9 +25,12 @@ from minipachd.pfs.globs import compile_glob
 from minipachd.pfs.names import FILESET_REPO
 from minipachd.pfs.sources import open_url
 from minipachd.pfs.targets import Copied, copy_to_url
+from minipachd.pfs.validation import content_error
 
 _MAX_PAGE = 100_000
 _BATCH_MESSAGES, _BATCH_BYTES = 512, 4 << 20
+_MOST_SOUND = 256
+_GLOB_CHARACTERS = re.compile(r"[*?\[\]{}!()@+^]")
 
 
 class FileCalls:
@@ -34,13 +38,15 @@ class FileCalls:
 
     def __init__(self, pfs: Pfs, dialect: Dialect) -> None:
         self._pfs, self._dialect = pfs, dialect
+        self._sound: set[tuple[bytes, bytes]] = set()
+        """Trees of open commits, each with the one that it began with, that hold no collision."""
 
     async def ModifyFile(self, requests: AsyncIterator[Any], context: Any) -> Any:
         with self._pfs.modification() as modification:
             first = await anext(aiter(requests), None)
             if first is None or first.WhichOneof("body") != "set_commit":
                 raise InvalidError("first message must be a commit")
-            target = commit_reference(first.set_commit)
+            target = commit_reference(first.set_commit, self._dialect)
             await asyncio.to_thread(self._check_repo, target)
             await overlapped(batches(requests), partial(self._gather, modification))
             await to_the_end(partial(self._apply, modification, target))
@@ -52,7 +58,7 @@ class FileCalls:
             return
 
         def find() -> tuple[Commit, FileTree, FileEntry]:
-            commit, files = self._files(request.file.commit)
+            commit, files = self._files(request.file.commit, _literal(request.file.path))
             return commit, files, _single(files, request.file.path, commit)
 
         commit, _held, entry = await asyncio.to_thread(find)  # who holds the tree keeps its bytes, also when the commit is deleted
@@ -69,7 +75,7 @@ class FileCalls:
             return
 
         def find() -> tuple[Commit, Iterator[bytes]]:
-            commit, files = self._files(request.file.commit)
+            commit, files = self._files(request.file.commit, _literal(request.file.path))
             matches = list(_in_range(files.glob(compile_glob(request.file.path)), request))
             if not matches:
                 raise PathNotFoundError(request.file.path, commit.key.repo, commit.id)
@@ -81,7 +87,7 @@ class FileCalls:
 
     async def InspectFile(self, request: Any, context: Any) -> Any:
         def look() -> Any:
-            commit, files = self._files(request.file.commit)
+            commit, files = self._files(request.file.commit, paths.clean(request.file.path))
             info = files.info(request.file.path)
             if info is None:
                 raise PathNotFoundError(request.file.path, commit.key.repo, commit.id)
@@ -93,7 +99,7 @@ class FileCalls:
         after = _page(request)
 
         def look() -> Iterator[Any]:
-            commit, files = self._files(request.file.commit)
+            commit, files = self._files(request.file.commit, paths.clean(request.file.path))
             return map(
                 FileMessages(commit, self._dialect).info,
                 _some(files.list(request.file.path, after=after, reverse=request.reverse), request.number),
@@ -106,7 +112,7 @@ class FileCalls:
         after = _page(request)
 
         def look() -> Iterator[Any]:
-            commit, files = self._files(request.file.commit)
+            commit, files = self._files(request.file.commit, paths.clean(request.file.path))
             if paths.clean(request.file.path) != "/" and files.info(request.file.path) is None:
                 raise NotFoundError(
                     f"commit/{commit.id} does not contain item: file {request.file.path} not found in repo {commit.key.repo}"
@@ -123,7 +129,7 @@ class FileCalls:
 
     async def GlobFile(self, request: Any, context: Any) -> AsyncIterator[Any]:
         def look() -> Iterator[Any]:
-            commit, files = self._files(request.commit)
+            commit, files = self._files(request.commit, _literal(request.pattern))
             return map(FileMessages(commit, self._dialect).info, _in_range(files.glob(compile_glob(request.pattern)), request))
 
         async for message in stream(await asyncio.to_thread(look)):
@@ -131,10 +137,10 @@ class FileCalls:
 
     async def DiffFile(self, request: Any, context: Any) -> AsyncIterator[Any]:
         def look() -> Iterator[Any]:
-            new_commit, new = self._files(request.new_file.commit)
+            new_commit, new = self._files(request.new_file.commit, paths.clean(request.new_file.path))
             old_path = request.new_file.path
             if request.HasField("old_file"):
-                old_commit, old = self._files(request.old_file.commit)
+                old_commit, old = self._files(request.old_file.commit, paths.clean(request.old_file.path))
                 old_path = request.old_file.path
             else:
                 with self._pfs.snapshot() as view:
@@ -175,7 +181,7 @@ class FileCalls:
         """What GetFile and GetFileTAR do with a URL: everything that matches is written below it, under its path."""
 
         def find() -> tuple[FileTree, list[FileEntry]]:
-            commit, files = self._files(request.file.commit)
+            commit, files = self._files(request.file.commit, _literal(request.file.path))
             matches = list(_in_range(files.glob(compile_glob(request.file.path)), request))
             if not matches:
                 raise PathNotFoundError(request.file.path, commit.key.repo, commit.id)
@@ -196,14 +202,34 @@ class FileCalls:
         finally:
             ended.set()  # the client is gone: the thread ends between two files
 
-    def _files(self, message: Any) -> tuple[Commit, FileTree]:
-        reference = commit_reference(message)
+    def _files(self, message: Any, prefix: str | None = None) -> tuple[Commit, FileTree]:
+        """A commit and what it holds.
+
+        :param prefix: What is going to be read begins so; None when nothing is shown of it.
+        :raises InvalidError: This dialect refuses to show it.
+        """
+        reference = commit_reference(message, self._dialect)
         with self._pfs.snapshot() as view:
             if reference.repo.name == FILESET_REPO:
                 commit = filesets.as_commit(filesets.find(view, reference.id), reference.repo.project)
             else:
                 commit = view.resolve(reference)
-            return commit, view.files(commit)
+            files = view.files(commit)
+            if prefix is not None and self._dialect.checks_reads and (not commit.finished or commit.error):
+                base = view.tree(view.base_root(commit))
+                self._check_sound(files, base, prefix)
+            return commit, files
+
+    def _check_sound(self, files: FileTree, base: FileTree, prefix: str) -> None:
+        if (files.root, base.root) in self._sound:
+            return
+        if content_error(files, base):
+            if error := content_error(files, base, prefix):
+                raise InvalidError(error)
+            return
+        if len(self._sound) >= _MOST_SOUND:
+            self._sound.clear()
+        self._sound.add((files.root, base.root))
 
     def _check_repo(self, target: CommitReference) -> None:
         """Fail before gigabytes have come in, not after."""
@@ -290,6 +316,11 @@ def _single(files: FileTree, pattern: str, commit: Commit) -> FileEntry:
     if found is None:
         raise InvalidError(f"cannot get directory {matches[0].path} as a file. Use GetFileTAR instead")
     return found
+
+
+def _literal(pattern: str) -> str:
+    """What every match of a pattern begins with."""
+    return _GLOB_CHARACTERS.split(paths.clean(pattern), maxsplit=1)[0]
 
 
 def _page(request: Any) -> str | None:

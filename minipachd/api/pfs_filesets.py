@@ -26,7 +26,7 @@ class FileSetCalls(FileCalls):
     async def GetFileSet(self, request: Any, context: Any) -> Any:
         def act() -> Any:
             with self._pfs.transaction() as txn:
-                key = txn.resolve(commit_reference(request.commit)).key
+                key = txn.resolve(commit_reference(request.commit, self._dialect)).key
                 return pfs_pb2.CreateFileSetResponse(file_set_id=filesets.of_commit(txn, key))
 
         return await asyncio.to_thread(act)
@@ -34,7 +34,7 @@ class FileSetCalls(FileCalls):
     async def AddFileSet(self, request: Any, context: Any) -> Any:
         def act() -> None:
             with self._pfs.transaction() as txn:
-                filesets.add_to_commit(txn, txn.resolve(commit_reference(request.commit)).key, request.file_set_id)
+                filesets.add_to_commit(txn, txn.resolve(commit_reference(request.commit, self._dialect)).key, request.file_set_id)
 
         await asyncio.to_thread(act)
         return empty()

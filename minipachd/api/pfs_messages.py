@@ -41,12 +41,12 @@ def branch_key(branch: Any) -> BranchKey:
     return BranchKey(repo_key(branch.repo), branch.name)
 
 
-def commit_reference(commit: Any) -> CommitReference:
+def commit_reference(commit: Any, dialect: Dialect) -> CommitReference:
     """A commit as a client writes it: the repo is in one place or the other, the id may be a branch's name."""
     repo = commit.repo if commit.HasField("repo") and commit.repo.name else commit.branch.repo
     if not repo.name:
         raise InvalidError("commit cannot be nil: the request must be specified with a commit of a repo")
-    return CommitReference(repo_key(repo), commit.branch.name or None, commit.id)
+    return dialect.reference(repo_key(repo), commit.branch.name, commit.id)
 
 
 def project_name(project: Any) -> str:

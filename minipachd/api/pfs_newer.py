@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from minipachd.api import newer
+from minipachd.api.dialect import Dialect
 from minipachd.api.pfs_messages import commit_reference, project_info, project_name
 from minipachd.errors import UnsupportedError
 from minipachd.pfs import USER_REPO, Pfs
@@ -13,13 +14,13 @@ from minipachd.pps import records
 class NewerFileSystemCalls:
     """A part of ``pfs_v2.API``."""
 
-    def __init__(self, pfs: Pfs) -> None:
-        self._pfs = pfs
+    def __init__(self, pfs: Pfs, dialect: Dialect) -> None:
+        self._pfs, self._dialect = pfs, dialect
 
     async def SquashCommit(self, request: Any, context: Any) -> Any:
         def act() -> None:
             with self._pfs.transaction() as txn:
-                txn.squash_commit(txn.resolve(commit_reference(request.commit)).key, recursive=request.recursive)
+                txn.squash_commit(txn.resolve(commit_reference(request.commit, self._dialect)).key, recursive=request.recursive)
 
         await asyncio.to_thread(act)
         return newer.message("pfs_v2.SquashCommitResponse")()
@@ -27,7 +28,7 @@ class NewerFileSystemCalls:
     async def DropCommit(self, request: Any, context: Any) -> Any:
         def act() -> None:
             with self._pfs.transaction() as txn:
-                txn.drop_commit(txn.resolve(commit_reference(request.commit)).key, recursive=request.recursive)
+                txn.drop_commit(txn.resolve(commit_reference(request.commit, self._dialect)).key, recursive=request.recursive)
 
         await asyncio.to_thread(act)
         return newer.message("pfs_v2.DropCommitResponse")()

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 from python_pachyderm.proto.v2.pfs import pfs_pb2
 
 from minipachd.api import newer
 from minipachd.api.admin_service import empty
+from minipachd.api.dialect import Dialect
 from minipachd.api.pfs_messages import (
     branch_info,
     branch_key,
@@ -21,19 +23,19 @@ from minipachd.api.pfs_messages import (
 )
 from minipachd.api.pfs_newer import refuse_propagation_specs
 from minipachd.api.transactions import Transactions
-from minipachd.errors import InvalidArgumentError
+from minipachd.errors import BranchNotFoundError, InvalidArgumentError
 from minipachd.pfs import Pfs, Txn
 
 
 class RepoCalls:
     """A part of ``pfs_v2.API``."""
 
-    def __init__(self, pfs: Pfs, transactions: Transactions) -> None:
-        self._pfs, self._transactions = pfs, transactions
+    def __init__(self, pfs: Pfs, transactions: Transactions, dialect: Dialect) -> None:
+        self._pfs, self._transactions, self._dialect = pfs, transactions, dialect
         transactions.register("create_repo", _create_repo)
         transactions.register("delete_repo", _delete_repo)
-        transactions.register("create_branch", _create_branch)
-        transactions.register("delete_branch", _delete_branch)
+        transactions.register("create_branch", partial(_create_branch, dialect))
+        transactions.register("delete_branch", partial(_delete_branch, dialect))
 
     async def CreateProject(self, request: Any, context: Any) -> Any:
         if not request.project.name:
@@ -139,20 +141,22 @@ def _delete_repo(txn: Txn, request: Any) -> Any:
     return newer.message("pfs_v2.DeleteRepoResponse")(deleted=deleted)
 
 
-def _create_branch(txn: Txn, request: Any) -> Any:
+def _create_branch(dialect: Dialect, txn: Txn, request: Any) -> Any:
     refuse_propagation_specs(request)
     head = request.head if request.HasField("head") and (request.head.id or request.head.branch.name) else None
     if head is not None and not (head.repo.name or head.branch.repo.name):
         head.branch.repo.CopyFrom(request.branch.repo)
     txn.create_branch(
         branch_key(request.branch),
-        head=None if head is None else txn.resolve(commit_reference(head)).key,
+        head=None if head is None else txn.resolve(commit_reference(head, dialect)).key,
         provenance=[branch_key(branch) for branch in request.provenance],
         trigger=trigger(request.trigger) if request.HasField("trigger") else None,
     )
     return empty()
 
 
-def _delete_branch(txn: Txn, request: Any) -> Any:
-    txn.delete_branch(branch_key(request.branch), force=request.force)
+def _delete_branch(dialect: Dialect, txn: Txn, request: Any) -> Any:
+    key = branch_key(request.branch)
+    if not txn.delete_branch(key, force=request.force) and dialect.misses_branches:
+        raise BranchNotFoundError(key.repo, key.name)
     return empty()

@@ -23,10 +23,10 @@ class PfsService(RepoCalls, CommitCalls, FileSetCalls, NewerFileSystemCalls, pfs
     """All of PFS that one machine has a use for; the other methods answer UNIMPLEMENTED."""
 
     def __init__(self, pfs: Pfs, transactions: Transactions, dialect: Dialect) -> None:
-        RepoCalls.__init__(self, pfs, transactions)
-        CommitCalls.__init__(self, pfs, transactions)
+        RepoCalls.__init__(self, pfs, transactions, dialect)
+        CommitCalls.__init__(self, pfs, transactions, dialect)
         FileSetCalls.__init__(self, pfs, dialect)
-        NewerFileSystemCalls.__init__(self, pfs)
+        NewerFileSystemCalls.__init__(self, pfs, dialect)
 
     async def Fsck(self, request: Any, context: Any) -> AsyncIterator[Any]:
         def look() -> list[Any]:
@@ -38,7 +38,7 @@ class PfsService(RepoCalls, CommitCalls, FileSetCalls, NewerFileSystemCalls, pfs
             with self._pfs.snapshot() as view:
                 match request.WhichOneof("zombie_check"):
                     case "zombie_target":
-                        errors += zombies(view, self._pfs.nodes, [view.resolve(commit_reference(request.zombie_target))])
+                        errors += zombies(view, self._pfs.nodes, [view.resolve(commit_reference(request.zombie_target, self._dialect))])
                     case "zombie_all" if request.zombie_all:
                         errors += zombies(view, self._pfs.nodes, list(view.commits()))
             return answers + [pfs_pb2.FsckResponse(error=error) for error in errors]

@@ -25,7 +25,7 @@ def create_branch(txn: "Txn", key: BranchKey, *, head: CommitKey | None, provena
     if upstream != before:
         txn.db.execute("DELETE FROM branch_provenance WHERE branch = ?", (row,))
         txn.db.executemany("INSERT INTO branch_provenance VALUES (?, ?)", ((row, found) for found in sorted(upstream)))
-        _check_dag(txn, row, key)
+        _check_no_cycle(txn, row, key)
     if trigger is not None:
         check_trigger(txn, key, trigger)
         txn.db.execute("UPDATE branches SET trigger_json = ? WHERE id = ?", (encode_trigger(trigger), row))
@@ -35,11 +35,11 @@ def create_branch(txn: "Txn", key: BranchKey, *, head: CommitKey | None, provena
         add_head(txn, row, key)
 
 
-def delete_branch(txn: "Txn", key: BranchKey, *, force: bool) -> None:
+def delete_branch(txn: "Txn", key: BranchKey, *, force: bool) -> bool:
     """See :meth:`Txn.delete_branch`."""
     row = txn.find_branch(key)
     if row is None:
-        return
+        return False
     downstream = [txn.branch_key(found) for found in downstream_rows(txn.db, row)]
     if downstream and not force:
         listed = ", ".join(map(str, downstream))
@@ -47,6 +47,7 @@ def delete_branch(txn: "Txn", key: BranchKey, *, force: bool) -> None:
             f"branch {key} has {listed} as subvenance, deleting it would break those branches; delete them first, or use force"
         )
     txn.db.execute("DELETE FROM branches WHERE id = ?", (row,))
+    return True
 
 
 def propagate(txn: "Txn") -> None:
@@ -54,6 +55,8 @@ def propagate(txn: "Txn") -> None:
     moved, txn.moved = txn.moved, set()
     affected: set[int] = set()
     for row in moved:
+        if txn.db.execute("SELECT 1 FROM branches WHERE id = ?", (row,)).fetchone():  # else it was deleted meanwhile
+            check_dag(txn, row)
         affected.update(downstream_rows(txn.db, row))
     for row in upstream_first(txn, affected):
         upstream = _direct_provenance(txn, row)
@@ -124,19 +127,29 @@ def _spec_only(txn: "Txn", upstream: Sequence[int]) -> bool:
     return all(txn.branch_key(found).repo.type == SPEC_REPO for found in upstream)
 
 
-def _check_dag(txn: "Txn", row: int, key: BranchKey) -> None:
-    """No cycle, and no repo twice in what one branch is made from."""
-    downstream = downstream_rows(txn.db, row)
-    if row in downstream:
+def check_dag(txn: "Txn", row: int) -> None:
+    """No repo twice among the branches that are connected with this one through provenance, in whatever direction.
+
+    :raises InvalidError: Names the repo and two of its branches.
+    """
+    connected, pending = {row}, [row]
+    while pending:
+        found = pending.pop()
+        neighbours = {*upstream_rows(txn.db, found), *downstream_rows(txn.db, found)} - connected
+        connected |= neighbours
+        pending.extend(neighbours)
+    seen: dict[object, BranchKey] = {}
+    for branch in sorted(map(txn.branch_key, connected)):
+        other = seen.setdefault(branch.repo, branch)
+        if other != branch:
+            raise InvalidError(
+                f"multiple branches from the same repo, {branch.repo} ({other.name} and {branch.name}), cannot participate in a DAG"
+            )
+
+
+def _check_no_cycle(txn: "Txn", row: int, key: BranchKey) -> None:
+    if row in downstream_rows(txn.db, row):
         raise InvalidError(f"branch {key} cannot be in its own provenance")
-    for end in [row, *downstream]:
-        seen: dict[object, BranchKey] = {}
-        for branch in map(txn.branch_key, [end, *upstream_rows(txn.db, end)]):
-            other = seen.setdefault(branch.repo, branch)
-            if other != branch:
-                raise InvalidError(
-                    f"multiple branches from the same repo, {branch.repo} ({other.name} and {branch.name}), cannot participate in a DAG"
-                )
 
 
 def upstream_first(txn: "Txn", rows: set[int]) -> list[int]:

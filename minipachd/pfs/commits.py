@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from minipachd.errors import BranchNotFoundError, CommitFinishedError, CommitNotFoundError, ConflictError, InvalidError, NotFoundError
 from minipachd.pfs import paths, triggers
 from minipachd.pfs.filetree import encode_entry
-from minipachd.pfs.names import check_branch_name, is_id, is_name
+from minipachd.pfs.names import check_branch_name
 from minipachd.pfs.types import BranchKey, Commit, CommitKey, CommitReference, FileEntry, Origin
 from minipachd.pfs.upload import Upload
 from minipachd.pfs.validation import content_error
@@ -21,8 +21,8 @@ def start_commit(txn: "Txn", branch: BranchKey, *, parent: CommitReference | Non
     """See :meth:`Txn.start_commit`."""
     if not branch.name:
         raise InvalidError("branch must be specified")
-    check_branch_name(branch.name)
     txn.repo_row(branch.repo)
+    check_branch_name(branch.name)
     row = txn.find_branch(branch)
     if row is not None and txn.db.execute("SELECT 1 FROM branch_provenance WHERE branch = ? LIMIT 1", (row,)).fetchone():
         raise InvalidError(f"cannot start a commit on an output branch: {branch} is made from other branches; commit to one of those")
@@ -258,8 +258,8 @@ def open_for_writing(txn: "Txn", reference: CommitReference) -> tuple[Commit, bo
     """See :meth:`Txn.open_for_writing`."""
     repo = reference.repo
     txn.repo_row(repo)
-    branch = BranchKey(repo, reference.branch or reference.id)
-    if not reference.id or (reference.branch is None and is_name(reference.id) and not is_id(reference.id)):
+    if not reference.id and reference.branch and reference.ancestry is None:
+        branch = BranchKey(repo, reference.branch)
         row = txn.find_branch(branch)
         if row is None or (head := txn.head(branch)).finished:
             return start_commit(txn, branch, parent=None, description=""), True
@@ -268,5 +268,7 @@ def open_for_writing(txn: "Txn", reference: CommitReference) -> tuple[Commit, bo
         return head, False
     commit = txn.resolve(reference)
     if commit.finished:
+        if not reference.id:
+            check_branch_name(f"{reference.branch}{reference.suffix}")  # what a new commit would be on, and what cannot be
         raise CommitFinishedError(commit)
     return commit, False

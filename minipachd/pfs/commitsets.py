@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from minipachd.errors import CommitSetNotFoundError, InvalidError
+from minipachd.errors import CommitNotFoundError, InvalidError
 from minipachd.pfs import branches
 from minipachd.pfs.types import SPEC_REPO, Commit, CommitKey, Origin
 
@@ -71,17 +71,21 @@ def delete_commits(txn: "Txn", rows: list[int], commits: list[Commit]) -> None:
         (emptied if parent is None else txn.moved).update(branch for (branch,) in heads)
         txn.created = [created for created in txn.created if created != row]
     for branch in branches.upstream_first(txn, emptied):
-        branches.add_head(txn, branch, txn.branch_key(branch))
+        key = txn.branch_key(branch)
+        try:
+            head = txn.commit_row(CommitKey(key.repo, txn.set_id))
+        except CommitNotFoundError:
+            branches.add_head(txn, branch, key)
+        else:
+            txn.move_head(branch, head)  # another branch of the repo has got one: a set has one commit in each repo
 
 
 def _members(txn: "Txn", set_id: str) -> tuple[list[int], list[Commit]]:
-    """The real members of a set, downstream first.
+    """The real members of a set, downstream first; none of one that does not exist.
 
     :raises InvalidError: Other sets were made from them, or they changed a pipeline.
     """
     rows = [row for (row,) in txn.db.execute("SELECT id FROM commits WHERE set_id = ? ORDER BY id DESC", (set_id,))]
-    if not rows:
-        raise CommitSetNotFoundError(set_id)
     commits = _checked(txn, rows)
     dependent = txn.db.execute(
         """

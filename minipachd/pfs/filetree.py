@@ -5,12 +5,16 @@ from itertools import groupby
 
 from minipachd.pfs import paths
 from minipachd.pfs.globs import Glob
-from minipachd.pfs.types import FileEntry, FileInfo, FileKind
+from minipachd.pfs.types import DEFAULT_TAG, FileEntry, FileInfo, FileKind
 from minipachd.storage import Entry, Tree
+
+_BEHIND_ROOT = paths.pieces_range(paths.ROOT)[1]
 
 
 class FileTree:
     """An immutable set of files. Directories are implied by the paths of files; the order is that of the paths' bytes.
+
+    What was written to ``/`` is kept, makes the root exist, and is no file: Pachyderm takes such a put, and shows a directory.
 
     Usable from any thread, and after the view that it came from has ended.
     """
@@ -30,7 +34,8 @@ class FileTree:
 
     def get(self, path: str) -> FileEntry | None:
         """The file at a path; of one that several wrote, the pieces behind each other in the order of their tags."""
-        return _joined([_entry(entry) for entry in self.tree.scan(*paths.pieces_range(paths.clean(path)))])
+        path = paths.clean(path)
+        return None if path == paths.ROOT else _joined([_entry(entry) for entry in self.tree.scan(*paths.pieces_range(path))])
 
     def info(self, path: str) -> FileInfo | None:
         """The file or directory at a path; slashes at its end do not count."""
@@ -47,7 +52,7 @@ class FileTree:
 
     def entries(self, under: str = "/") -> Iterator[FileEntry]:
         """Every file below a directory, or the file itself; see :meth:`get` for files in several pieces."""
-        return _grouped(self.pieces(under))
+        return _grouped(piece for piece in self.pieces(under) if piece.path != paths.ROOT)
 
     def list(self, path: str, *, after: str | None = None, reverse: bool = False) -> Iterator[FileInfo]:
         """The direct children of a directory, or the file itself.
@@ -131,6 +136,7 @@ class FileTree:
     def _children_between(self, start: bytes, stop: bytes, directory: str, *, reverse: bool = False) -> Iterator["FileEntry | str"]:
         """Direct children with keys in a range: files as entries, directories as paths. Subdirectories are stepped over, not read."""
         length = len(directory.encode())
+        start = max(start, _BEHIND_ROOT)
         while True:
             pending: list[Entry] = []
             subdirectory = None
@@ -156,7 +162,10 @@ class FileTree:
     def _with_directories(self, start: bytes, stop: bytes, top: str) -> Iterator["FileEntry | str"]:
         """Files in a key range, and before them the directories that hold them, from ``top`` on."""
         opened: list[str] = []
-        for file in _grouped(map(_entry, self.tree.scan(start, stop))):
+        if start < _BEHIND_ROOT and self.tree.first(start, _BEHIND_ROOT):
+            opened.append(top)
+            yield top
+        for file in _grouped(map(_entry, self.tree.scan(max(start, _BEHIND_ROOT), stop))):
             while opened and not file.path.startswith(opened[-1]):
                 opened.pop()
             if not opened:
@@ -177,6 +186,9 @@ class FileTree:
 
     def _directory(self, path: str) -> FileInfo | None:
         sums = self.tree.aggregate(*paths.directory_range(path))
+        if path == paths.ROOT and sums.count and self.tree.first(None, _BEHIND_ROOT):
+            below = self.tree.aggregate(_BEHIND_ROOT, None)
+            return FileInfo(path, FileKind.DIR, below.weight, below.hash if below.count else bytes(32), DEFAULT_TAG)
         return FileInfo(paths.as_directory(path), FileKind.DIR, sums.weight, sums.hash, "") if sums.count else None
 
 

@@ -63,7 +63,11 @@ class Modification:
         self._grown(content, before)
 
     def delete(self, path: str, tag: str) -> None:
-        """Remove a file or, with a slash at the path's end, everything below a directory; also what this stream has added there so far."""
+        """Remove a file or, with a slash at the path's end, everything below a directory; also what this stream has added there so far.
+
+        :raises InvalidError: No file may have this path.
+        """
+        paths.check(path)
         self._last_content = None
         tag = tag or DEFAULT_TAG
         cleaned = paths.clean(path)
@@ -86,10 +90,10 @@ class Modification:
             yield content.entry(path, tag)
 
     def _content(self, path: str, tag: str) -> Content:
+        paths.check(path)
         key = (paths.clean(path), tag or DEFAULT_TAG)
         content = self._added.get(key)
         if content is None:
-            paths.check(key[0])
             content = self._added[key] = self.upload.content()
         return content
 

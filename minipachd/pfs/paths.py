@@ -8,31 +8,40 @@ import re
 
 from minipachd.errors import InvalidError
 
-_SLASHES = re.compile(r"/{2,}")
-_LEGAL = re.compile(r"[ -~]*")
+_LEGAL = re.compile(r"[ -~]+")
 _GLOB_CHARACTERS = re.compile(r"[*?\[\]{}!()@+^]")
 _SIMPLE = re.compile(r"(?:/[A-Za-z0-9_=,:%#&$'~;<>|\"`\\ -][A-Za-z0-9_.=,:%#&$'~;<>|\"`\\ -]*)+")
+ROOT = "/"
 
 
 def clean(path: str) -> str:
-    """One leading slash, no doubled ones, none at the end: ``a//b/`` is ``/a/b``; empty is ``/``."""
-    if "//" in path:
-        path = _SLASHES.sub("/", path)
+    """One leading slash, no doubled ones, none at the end, neither ``.`` nor ``..``: ``a//b/./`` is ``/a/b``; empty is ``/``."""
+    if "//" in path or "/." in path or path[:1] == ".":
+        path = _shortest(path)
     if not path.startswith("/"):
         path = "/" + path
     return path[:-1] if len(path) > 1 and path.endswith("/") else path
 
 
-def check(path: str) -> None:
-    """Refuse a path that a file may not have.
+def _shortest(path: str) -> str:
+    """Without its empty and relative elements, except for ``..`` at the start of a path without a slash before it."""
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == ".." and parts and parts[-1] != "..":
+            parts.pop()
+        elif part not in ("", ".") and (part != ".." or not path.startswith("/")):
+            parts.append(part)
+    return "/" + "/".join(parts)
 
-    :param path: Cleaned.
+
+def check(path: str) -> None:
+    """Refuse a path that nothing may be written to, and that nothing may be deleted from.
+
+    :param path: As the client wrote it; slashes in excess do no harm.
     :raises InvalidError: Names the path and what is wrong with it.
     """
     if _SIMPLE.fullmatch(path):
         return
-    if path == "/":
-        raise InvalidError(f"path ({path}) invalid: a file needs a name")
     if not _LEGAL.fullmatch(path):
         raise InvalidError(f"path ({ascii(path)[1:-1]}) invalid: only printable ASCII characters allowed")
     if match := _GLOB_CHARACTERS.search(path):

@@ -167,12 +167,13 @@ class Txn(View):
         """
         branches.create_branch(self, key, head=head, provenance=provenance, trigger=trigger)
 
-    def delete_branch(self, key: BranchKey, *, force: bool = False) -> None:
-        """Delete a branch; its commits stay. A missing one is no error.
+    def delete_branch(self, key: BranchKey, *, force: bool = False) -> bool:
+        """Delete a branch; its commits stay.
 
+        :return: False when there was none.
         :raises InvalidError: Others are made from it, and ``force`` is not set.
         """
-        branches.delete_branch(self, key, force=force)
+        return branches.delete_branch(self, key, force=force)
 
     # Commits
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NewType, Protocol
 import msgspec
 
 if TYPE_CHECKING:
+    from minipachd.pfs.ancestry import Ancestry
     from minipachd.pfs.txn import Txn
 
 CommitSetId = NewType("CommitSetId", str)
@@ -84,14 +85,19 @@ class CommitKey:
 
 @dataclass(frozen=True, slots=True)
 class CommitReference:
-    """What a client calls a commit by: a branch, an id, a branch name in the id's place, any of them with ``^2`` or ``.1`` behind."""
+    """What a client calls a commit by: an id, else a branch; perhaps an ancestor of it.
+
+    :ivar branch: Where there is an id, too: the branch that the client named beside it.
+    """
 
     repo: RepoKey
     branch: str | None = None
     id: str = ""
+    ancestry: "Ancestry | None" = None
+    suffix: str = ""
 
     def __str__(self) -> str:
-        return f"{self.repo}@{self.id or self.branch or ''}"
+        return f"{self.repo}@{self.id or self.branch or ''}{self.suffix}"
 
 
 @dataclass(frozen=True, slots=True)

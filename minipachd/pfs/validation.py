@@ -5,12 +5,15 @@ from minipachd.pfs.filetree import FileTree
 from minipachd.storage import EMPTY_ROOT, Tree
 
 
-def content_error(files: FileTree, base: FileTree) -> str:
+def content_error(files: FileTree, base: FileTree, prefix: str = "") -> str:
     """Why these files cannot become a finished commit, or nothing. Costs about what changed since ``base``, which is held to be right.
 
     One path may hold content of one tag only, and may not be both a file and a directory.
+
+    :param prefix: Look only at paths that begin so.
     """
-    added = [paths.split_key(key) for key, _, after in files.tree.diff(base.tree) if after is not None]
+    changed = (paths.split_key(key) for key, _, after in files.tree.diff(base.tree) if after is not None)
+    added = [(path, tag) for path, tag in changed if path.startswith(prefix) and path != paths.ROOT]
     on_empty_base = base.root == EMPTY_ROOT
     directories: set[str] = set()
     previous: tuple[str, str] | None = None
@@ -27,7 +30,7 @@ def content_error(files: FileTree, base: FileTree) -> str:
         parent = path.rpartition("/")[0]
         if parent not in directories:
             directories.update(directory.rstrip("/") for directory in paths.ancestors(path))
-    return _file_above(files.tree, directories - {""})
+    return _file_above(files.tree, {directory for directory in directories if directory and directory.startswith(prefix)})
 
 
 def _file_above(tree: Tree, directories: set[str]) -> str:

@@ -1,6 +1,5 @@
 """Reading PFS at one moment."""
 
-import re
 import sqlite3
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -9,6 +8,7 @@ from itertools import islice
 import msgspec
 
 from minipachd.errors import (
+    BeyondRootError,
     BranchNotFoundError,
     CommitNotFoundError,
     CommitSetNotFoundError,
@@ -17,7 +17,6 @@ from minipachd.errors import (
     RepoNotFoundError,
 )
 from minipachd.pfs.filetree import FileTree
-from minipachd.pfs.names import is_id
 from minipachd.pfs.schema import BRANCH_KEYS, commits_of, decode_trigger, downstream_rows, upstream_rows
 from minipachd.pfs.types import (
     Branch,
@@ -32,9 +31,6 @@ from minipachd.pfs.types import (
 )
 from minipachd.storage import NodeStore, Tree
 
-_REFERENCE = re.compile(r"([^~^.]*)(.*)", re.DOTALL)
-_PARENTS = re.compile(r"(?:[~^][0-9]*)+")
-_FROM_ROOT = re.compile(r"\.([0-9]+)")
 _ANCESTORS = """
     WITH RECURSIVE chain (id, parent, depth) AS (
         SELECT id, parent, 0 FROM commits WHERE id = ?
@@ -140,27 +136,25 @@ class View:
         """The commit that a client means.
 
         :raises BranchNotFoundError: It names a branch that does not exist.
-        :raises CommitNotFoundError: No such commit, nor an ancestor that far back, nor one that the commit set read from this repo.
-        :raises InvalidError: The reference contradicts itself.
+        :raises CommitNotFoundError: No such commit, nor one that the commit set read from this repo.
+        :raises BeyondRootError: No ancestor that far back.
+        :raises InvalidError: It names nothing.
         """
-        match = _REFERENCE.fullmatch(reference.id)
-        base, suffix = (match[1], match[2]) if match else (reference.id, "")
-        branch = reference.branch
-        if base and not is_id(base):
-            if branch:
-                raise InvalidError(
-                    f"invalid commit ID given with a branch: {reference.id!r} is no id; give either an id or the branch {branch}"
-                )
-            branch, base = base, ""
-        if base:
-            row = self._row_of(reference.repo, base)
+        if reference.id:
+            row = self._row_of(reference.repo, reference.id)
             if row is None:
                 raise CommitNotFoundError(reference)
-        elif branch:
-            row = self._head_row(BranchKey(reference.repo, branch))
+        elif reference.branch:
+            row = self._head_row(BranchKey(reference.repo, reference.branch))
         else:
             raise InvalidError(f"a commit of {reference.repo} must be specified by its id or by a branch")
-        return self.commit_at(self._ancestor(row, suffix, reference)) if suffix else self.commit_at(row)
+        if reference.ancestry is None:
+            return self.commit_at(row)
+        chain = [found for (found,) in self.db.execute(_ANCESTORS, (row,))]
+        at = reference.ancestry.index(len(chain))
+        if at is None:
+            raise BeyondRootError(reference)
+        return self.commit_at(int(chain[at]))
 
     def head(self, key: BranchKey) -> Commit:
         """The commit that a branch points to. :raises BranchNotFoundError: There is no such branch."""
@@ -272,6 +266,11 @@ class View:
         """What a commit holds; of an open one, what has been written so far."""
         return self.tree(commit.root)
 
+    def base_root(self, commit: Commit) -> bytes:
+        """The tree that a commit began with."""
+        row = self.db.execute("SELECT base_root FROM commits WHERE id = ?", (self.commit_row(commit.key),)).fetchone()
+        return bytes(row[0])
+
     def tree(self, root: bytes) -> FileTree:
         """The files under a root."""
         return FileTree(Tree(self._nodes, root))
@@ -359,18 +358,6 @@ class View:
         while row is not None:
             yield self.commit_at(row)
             (row,) = self.db.execute("SELECT parent FROM commits WHERE id = ?", (row,)).fetchone()
-
-    def _ancestor(self, row: int, suffix: str, reference: CommitReference) -> int:
-        chain = [found for (found,) in self.db.execute(_ANCESTORS, (row,))]
-        if _PARENTS.fullmatch(suffix):
-            at = sum(int(digits or 1) for digits in re.findall(r"[~^]([0-9]*)", suffix))
-        elif from_root := _FROM_ROOT.fullmatch(suffix):
-            at = len(chain) - int(from_root[1])
-        else:
-            raise InvalidError(f"invalid commit reference {reference.id!r}: use either ^ and ~, or one . followed by a number")
-        if not 0 <= at < len(chain):
-            raise CommitNotFoundError(reference)
-        return int(chain[at])
 
     def _provenance_first(self, row: int, order: dict[int, None]) -> None:
         """Append a commit and everything upstream of it, upstream first. Without recursion: graphs may be deep."""

@@ -108,7 +108,6 @@ def test_a_directory_is_deleted_with_or_without_its_slash_but_never_by_a_put(cli
         ("/ä", "printable ASCII"),
         ("/a/../b", "relative file paths"),
         ("/a\nb", "printable ASCII"),
-        ("/", "needs a name"),
     ],
 )
 def test_illegal_paths_are_refused_and_named(client, path, text):
