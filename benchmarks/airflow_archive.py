@@ -112,6 +112,7 @@ def environment(root: Path, *, server_side: bool) -> dict[str, str]:
         folder = root / "stages" / settings.PIPELINES[pipeline]
         folder.mkdir(parents=True)
         (folder / "pipeline.json").write_text(json.dumps(spec))
+    os.environ["MINIPACHD_ALLOW_FILES"] = str(root / "landing") if server_side else ""  # of the engine, which inherits ours
     return {
         "TUSKWATCH_MODEL": str(root / "model.pb"),
         "TUSKWATCH_STAGES": str(root / "stages"),

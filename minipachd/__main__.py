@@ -11,11 +11,12 @@ from pathlib import Path
 import protobuf_compat
 from minipachd.api.dialect import DEFAULT, DIALECTS, Dialect
 from minipachd.errors import DataDirError, InUseError, MinipachdError
+from minipachd.settings import Settings
 from minipachd.storage import DataDirectory
 from minipachd.storage.directory import check_present
 
 EXIT_USAGE, EXIT_DATA = 2, 3
-_SPEAK = "MINIPACHD_SPEAK"
+_SPEAK, _ALLOW_FILES = "MINIPACHD_SPEAK", "MINIPACHD_ALLOW_FILES"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,6 +78,21 @@ def _parser() -> argparse.ArgumentParser:
         metavar="VERSION",
         help=f"answer as this Pachyderm does: {' or '.join(DIALECTS)} (default {DEFAULT.name}, or what {_SPEAK} says)",
     )
+    parser.add_argument(
+        "--allow-files",
+        type=Path,
+        action="append",
+        metavar="DIR",
+        help="let callers have the server read and write there, by file:// URLs; may be given more than once "
+        f"(default: nowhere, or what {_ALLOW_FILES} says, separated by {os.pathsep!r})",
+    )
+    parser.add_argument(
+        "--url-timeout",
+        type=float,
+        metavar="SECONDS",
+        default=Settings.url_seconds,
+        help="how long the server may read from, or write to, one URL for one caller (default %(default)g)",
+    )
     parser.add_argument("--metrics", metavar="HOST:PORT", help="answer Prometheus there")
     parser.add_argument("--json", action="store_true", help="stat and gc: print JSON")
     parser.add_argument("--verbose", action="store_true", help="log more")
@@ -124,9 +140,16 @@ def _serve(parser: argparse.ArgumentParser, options: argparse.Namespace, directo
             keep_free=keep_free,
             metrics=metrics,
             dialect=options.speak,
+            settings=_settings(options),
         )
     )
     return 0
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    named = os.environ.get(_ALLOW_FILES, "").split(os.pathsep)
+    allow_files = options.allow_files or [Path(name) for name in named if name]
+    return Settings(allow_files=tuple(allow_files), url_seconds=options.url_timeout)
 
 
 def _check(options: argparse.Namespace) -> int:

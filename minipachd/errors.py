@@ -18,6 +18,7 @@
     ├── FailedPreconditionError       FAILED_PRECONDITION
     ├── ConflictError                 ABORTED: the same call may succeed when repeated
     ├── NotReadyError                 UNAVAILABLE: the thing exists, and is not finished yet
+    ├── ForbiddenError                PERMISSION_DENIED
     ├── UnsupportedError              UNIMPLEMENTED
     ├── StorageFullError              RESOURCE_EXHAUSTED
     ├── CorruptError                  DATA_LOSS
@@ -131,6 +132,10 @@ class ConflictError(MinipachdError):
 
 class NotReadyError(MinipachdError):
     """The thing exists but is not finished yet."""
+
+
+class ForbiddenError(MinipachdError):
+    """The server could, and may not: what is asked for would use its own rights on this machine."""
 
 
 class UnsupportedError(MinipachdError):

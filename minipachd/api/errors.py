@@ -23,6 +23,7 @@ CODES: dict[type[errors.MinipachdError], grpc.StatusCode] = {
     errors.FailedPreconditionError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.ConflictError: grpc.StatusCode.ABORTED,
     errors.NotReadyError: grpc.StatusCode.UNAVAILABLE,
+    errors.ForbiddenError: grpc.StatusCode.PERMISSION_DENIED,
     errors.UnsupportedError: grpc.StatusCode.UNIMPLEMENTED,
     errors.StorageFullError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.CorruptError: grpc.StatusCode.DATA_LOSS,

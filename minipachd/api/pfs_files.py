@@ -5,6 +5,7 @@ import re
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import aclosing
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -17,13 +18,13 @@ from minipachd.api.admin_service import empty
 from minipachd.api.dialect import Dialect
 from minipachd.api.pfs_messages import FileMessages, commit_reference
 from minipachd.api.tar import tar_stream
-from minipachd.api.threads import overlapped, stream, to_the_end
+from minipachd.api.threads import Foreign, overlapped, stream, to_the_end
 from minipachd.errors import InvalidError, NotFoundError, PathNotFoundError
 from minipachd.pfs import Commit, CommitReference, FileEntry, FileInfo, FileKind, FileTree, Modification, Pfs, filesets, paths
 from minipachd.pfs.diffs import changed_paths
 from minipachd.pfs.globs import compile_glob
 from minipachd.pfs.names import FILESET_REPO
-from minipachd.pfs.sources import open_url
+from minipachd.pfs.sources import open_url, shown
 from minipachd.pfs.targets import Copied, copy_to_url
 from minipachd.pfs.validation import content_error
 
@@ -40,6 +41,7 @@ class FileCalls:
         self._pfs, self._dialect = pfs, dialect
         self._sound: set[tuple[bytes, bytes]] = set()
         """Trees of open commits, each with the one that it began with, that hold no collision."""
+        self._foreign = Foreign(pfs.url_seconds)
 
     async def ModifyFile(self, requests: AsyncIterator[Any], context: Any) -> Any:
         with self._pfs.modification() as modification:
@@ -191,16 +193,11 @@ class FileCalls:
         await self._copy_out(request.URL, entries)
 
     async def _copy_out(self, url: str, entries: Iterable[FileEntry]) -> Copied:
-        ended = threading.Event()
+        def copy(ended: threading.Event) -> Copied:
+            with tempfile.TemporaryDirectory(dir=self._pfs.tmp, prefix="egress-", ignore_cleanup_errors=True) as tmp:
+                return copy_to_url(url, entries, self._pfs.write_to, tmp=Path(tmp), local=self._pfs.local_files, cancelled=ended.is_set)
 
-        def copy() -> Copied:
-            with tempfile.TemporaryDirectory(dir=self._pfs.tmp, prefix="egress-") as tmp:
-                return copy_to_url(url, entries, self._pfs.write_to, tmp=Path(tmp), cancelled=ended.is_set)
-
-        try:
-            return await asyncio.to_thread(copy)
-        finally:
-            ended.set()  # the client is gone: the thread ends between two files
+        return await self._foreign.run(copy, name=shown(url))
 
     def _files(self, message: Any, prefix: str | None = None) -> tuple[Commit, FileTree]:
         """A commit and what it holds.
@@ -236,11 +233,17 @@ class FileCalls:
         with self._pfs.snapshot() as view:
             view.repo_row(target.repo)
 
-    def _gather(self, modification: Modification, batch: list[tuple[Any, bytes]]) -> None:
+    async def _gather(self, modification: Modification, batch: list[tuple[Any, bytes]]) -> None:
+        if is_fetch(batch[0][0]):
+            await self._fetch(modification, batch[0][0].add_file)
+        else:
+            await to_the_end(partial(self._gather_content, modification, batch))
+
+    def _gather_content(self, modification: Modification, batch: list[tuple[Any, bytes]]) -> None:
         for request, data in batch:
             match request.WhichOneof("body"):
                 case "add_file":
-                    self._add(modification, request.add_file, data)
+                    modification.add(request.add_file.path, request.add_file.datum, data)
                 case "delete_file":
                     modification.delete(request.delete_file.path, request.delete_file.datum)
                 case "copy_file":
@@ -250,15 +253,21 @@ class FileCalls:
                 case _:
                     raise InvalidError("a message of ModifyFile must be specified with one of add_file, delete_file, copy_file")
 
-    def _add(self, modification: Modification, add: Any, data: bytes) -> None:
-        if add.WhichOneof("source") != "url":
-            modification.add(add.path, add.datum, data)
-            return
-        for source in open_url(add.url.URL, recursive=add.url.recursive):
-            path = f"{add.path}/{source.name}" if source.name else add.path
-            modification.add(path, add.datum, b"")
-            for piece in source.pieces:
-                modification.add(path, add.datum, piece)
+    async def _fetch(self, modification: Modification, add: Any) -> None:
+        """Add what is behind a URL. Only its bytes are handed to the threads that answer calls, never the wait for them."""
+
+        def read(ended: threading.Event) -> Iterator[tuple[str, bytes]]:
+            for source in open_url(add.url.URL, recursive=add.url.recursive, local=self._pfs.local_files):
+                yield source.name, b""
+                for piece in source.pieces:
+                    if ended.is_set():
+                        return
+                    yield source.name, piece
+
+        async with aclosing(self._foreign.stream(read, name=shown(add.url.URL))) as pieces:
+            async for name, piece in pieces:
+                path = f"{add.path}/{name}" if name else add.path
+                await to_the_end(partial(modification.add, path, add.datum, piece))
 
     def _copy(self, modification: Modification, copy: Any) -> None:
         commit, files = self._files(copy.src.commit)
@@ -288,11 +297,20 @@ class FileCalls:
 
 
 async def batches(requests: AsyncIterator[Any]) -> AsyncIterator[list[tuple[Any, bytes]]]:
-    """Messages in lists, so that tiny ones do not cost a thread's hop each; with their bytes, which each look at the field would copy."""
+    """Messages in lists, so that tiny ones do not cost a thread's hop each; with their bytes, which each look at the field would copy.
+
+    Those that have the server fetch something are alone in theirs.
+    """
     batch: list[tuple[Any, bytes]] = []
     held = 0
     async for request in requests:
         data = request.add_file.raw.value
+        if not data and is_fetch(request):
+            if batch:
+                yield batch
+            yield [(request, data)]
+            batch, held = [], 0
+            continue
         batch.append((request, data))
         held += len(data)
         if len(batch) >= _BATCH_MESSAGES or held >= _BATCH_BYTES:
@@ -300,6 +318,11 @@ async def batches(requests: AsyncIterator[Any]) -> AsyncIterator[list[tuple[Any,
             batch, held = [], 0
     if batch:
         yield batch
+
+
+def is_fetch(request: Any) -> bool:
+    """Whether a message has the server fetch content from a URL."""
+    return bool(request.WhichOneof("body") == "add_file" and request.add_file.WhichOneof("source") == "url")
 
 
 def _single(files: FileTree, pattern: str, commit: Commit) -> FileEntry:

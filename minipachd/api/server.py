@@ -3,10 +3,14 @@
 import asyncio
 import ipaddress
 import logging
+import os
 import signal
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc.aio
@@ -41,18 +45,21 @@ from minipachd.api.transactions import Transactions, TransactionService
 from minipachd.api.upkeep_service import UpkeepService
 from minipachd.api.worker_service import WorkerPorts
 from minipachd.errors import DataDirError
-from minipachd.pfs import Pfs
+from minipachd.pfs import Pfs, daemons
 from minipachd.pfs.clock import trigger_clock
 from minipachd.pps import Pps
 from minipachd.pps.containers import Runtime
 from minipachd.pps.environment import ServerAddress
+from minipachd.settings import Settings
 from minipachd.storage import DataDirectory
 
 log = logging.getLogger(__name__)
 
+DEFAULT_SETTINGS = Settings()
+
 _MESSAGE_BYTES = 20 << 20  # the protocol's limit, both ways
 _THREADS = 32
-_GRACE_SECONDS = 0.5
+_GRACE_SECONDS, _EXIT_SECONDS = 0.5, 8.0
 _OPTIONS = (
     ("grpc.max_receive_message_length", _MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MESSAGE_BYTES),
@@ -106,23 +113,31 @@ async def serve(
     keep_free: int | None = None,
     metrics: Address | None = None,
     dialect: Dialect = DEFAULT,
+    settings: Settings = DEFAULT_SETTINGS,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then end user processes, answer no more and return.
+    """Serve until SIGTERM or SIGINT, then end user processes, answer no more and return. What does not end in time is left to the system:
+    the process exits, which costs no more than a SIGKILL would.
 
     :param ready: Called once with the address that is served.
     :param runtime: Where user code runs.
     :param keep_free: Bytes of the disk that user code is not to have; None for a sensible number.
     :param metrics: Where Prometheus may ask; None for nowhere.
     :param dialect: The release of Pachyderm that answers as this one does.
+    :param settings: Limits of what callers may ask for.
     :raises EngineUnavailableError: It is to run in images, and there is no Docker engine for that.
     :raises DataDirError: The database is of a newer version or damaged, or the port is taken.
     """
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="rpc"))
     stopped = asyncio.Event()
+
+    def stop(_number: int, _frame: object) -> None:
+        loop.call_soon_threadsafe(stopped.set)
+        _exit_in_time()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    pfs = await asyncio.to_thread(Pfs, directory)
+        signal.signal(number, stop)  # not the loop's own way, which waits for the loop
+    pfs = await asyncio.to_thread(partial(Pfs, directory, settings=settings))
     try:
         pps = Pps(pfs, directory, serve_gate=WorkerPorts(loop), runtime=runtime, keep_free=keep_free)
         clock = trigger_clock(pfs)
@@ -144,14 +159,28 @@ async def serve(
             log.info("stopping")
         finally:
             upkeep.stop()
-            if stop_metrics is not None:
-                await asyncio.to_thread(stop_metrics)
-            await asyncio.to_thread(clock.stop)
-            await asyncio.to_thread(pps.stop)
+            for end in (stop_metrics, clock.stop, pps.stop):
+                if end is not None:  # in threads of their own: those that answer calls may all be busy
+                    await asyncio.wrap_future(daemons.start(end, name="stop"))
             await server.stop(_GRACE_SECONDS)
     finally:
         await loop.shutdown_default_executor()
         pfs.close()
+
+
+def _exit_in_time() -> None:
+    """End the process when it takes longer than users and service managers wait. Whatever is stored is safe at any moment."""
+
+    def watch() -> None:
+        time.sleep(_EXIT_SECONDS)
+        names = sorted({thread.name for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()})
+        log.warning(
+            "not everything ended in %g s, exiting all the same; still busy: %s", _EXIT_SECONDS, ", ".join(names) or "the main thread"
+        )
+        logging.shutdown()
+        os._exit(0)
+
+    threading.Thread(target=watch, name="exit", daemon=True).start()
 
 
 def _server(pfs: Pfs, pps: Pps, upkeep: UpkeepService, metrics: Metrics | None, dialect: Dialect) -> Any:

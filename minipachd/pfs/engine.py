@@ -11,27 +11,36 @@ from pathlib import Path
 from minipachd.errors import ConflictError
 from minipachd.pfs.changes import Changes
 from minipachd.pfs.filetree import FileTree
+from minipachd.pfs.local_files import LocalFiles
 from minipachd.pfs.modification import Modification
 from minipachd.pfs.schema import SCHEMA
 from minipachd.pfs.txn import Txn
 from minipachd.pfs.types import DEFAULT_PROJECT, Commit, CommitObserver, CommitSetId, FileEntry
 from minipachd.pfs.upload import Upload, read_entry
 from minipachd.pfs.view import View
+from minipachd.settings import Settings
 from minipachd.storage import ChunkStore, Database, DataDirectory, NodeStore, Tree
 
 log = logging.getLogger(__name__)
+
+DEFAULT_SETTINGS = Settings()
 
 
 class Pfs:
     """The file system of a data directory. Every method may be called from any thread.
 
+    :ivar local_files: What of this machine URLs may reach.
+    :ivar url_seconds: How long the server may read from, or write to, one URL for one caller.
+    :raises InvalidError: The settings name a directory that there is not.
     :ivar changes: Tells when something changed.
     :ivar database: Where PPS installs its own tables.
     :ivar tmp: For files on their way; emptied at the start.
     :ivar nodes: Where PPS keeps its own trees.
     """
 
-    def __init__(self, directory: DataDirectory) -> None:
+    def __init__(self, directory: DataDirectory, *, settings: Settings = DEFAULT_SETTINGS) -> None:
+        self.url_seconds = settings.url_seconds
+        self.local_files = LocalFiles(settings.allow_files, never=directory.root)
         self.database = Database(directory.database)
         self.chunks = ChunkStore(self.database, directory.packs)
         self.nodes = NodeStore(self.database)

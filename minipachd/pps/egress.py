@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from minipachd.errors import CorruptError, MinipachdError
+from minipachd.errors import CorruptError, ForbiddenError, MinipachdError, UnsupportedError
 from minipachd.pfs import FileTree, Pfs
+from minipachd.pfs.sources import shown
 from minipachd.pfs.targets import TargetError, copy_to_url
 
 log = logging.getLogger(__name__)
@@ -44,8 +45,15 @@ def egress(
 
     while not over():
         try:
-            with tempfile.TemporaryDirectory(dir=work_root, prefix="egress-") as tmp:
-                copied = copy_to_url(url, files.entries(), pfs.write_to, tmp=Path(tmp), cancelled=lambda: cancelled.is_set() or over())
+            with tempfile.TemporaryDirectory(dir=work_root, prefix="egress-", ignore_cleanup_errors=True) as tmp:
+                copied = copy_to_url(
+                    url,
+                    files.entries(),
+                    pfs.write_to,
+                    tmp=Path(tmp),
+                    local=pfs.local_files,
+                    cancelled=lambda: cancelled.is_set() or over(),
+                )
         except TargetError as exc:
             trouble = f": {exc}"
             if time.monotonic() + pause > began + PATIENCE_SECONDS:
@@ -54,13 +62,13 @@ def egress(
                     "check the URL and, in the server's environment, its credentials"
                 ) from exc
             say(f"egress{trouble}; next try in {pause:g} s")
-        except CorruptError as exc:
-            raise EgressFailedError(f"egress to {url} failed: {exc}") from exc
+        except (CorruptError, ForbiddenError, UnsupportedError) as exc:
+            raise EgressFailedError(f"egress to {shown(url)} failed: {exc}") from exc
         else:
             if copied.complete:
-                say(f"egress: {copied.files} files, {copied.size_bytes} bytes to {url} in {time.monotonic() - began:.3f} s")
+                say(f"egress: {copied.files} files, {copied.size_bytes} bytes to {shown(url)} in {time.monotonic() - began:.3f} s")
                 return True
         if cancelled.wait(pause if deadline is None else max(0.0, min(pause, deadline - time.monotonic()))):
             return False
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-    raise EgressTimedOutError(f"job timed out: its job_timeout was over before the end of its egress to {url}{trouble}")
+    raise EgressTimedOutError(f"job timed out: its job_timeout was over before the end of its egress to {shown(url)}{trouble}")

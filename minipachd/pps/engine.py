@@ -9,6 +9,7 @@ from pathlib import Path
 
 from minipachd.errors import InvalidError, UnsupportedError
 from minipachd.pfs import Changes, Pfs, Txn
+from minipachd.pfs.sources import check_target
 from minipachd.pps import pipelines, records
 from minipachd.pps.batching import ServeGate
 from minipachd.pps.containers import Containers, EngineUnavailableError, Runtime
@@ -114,7 +115,10 @@ class Pps:
         """See :func:`minipachd.pps.pipelines.create`.
 
         :raises UnsupportedError: Secrets cannot be mounted here.
+        :raises ForbiddenError: Its egress goes to a place of this machine that is not open to callers.
         """
+        if draft.egress_url:
+            check_target(draft.egress_url, self.pfs.local_files)
         pipeline = pipelines.create(txn, draft, self.secrets, update=update, reprocess=reprocess)
         self._check_mounts(pipeline.spec.transform)
         return pipeline

@@ -10,7 +10,7 @@ import msgspec
 
 from minipachd.errors import InvalidError
 from minipachd.pfs.globs import compile_glob
-from minipachd.pfs.sources import filesystem_of
+from minipachd.pfs.sources import filesystem_of, local_path
 from minipachd.pps.cron import parse_schedule
 from minipachd.pps.spec import (
     CronInput,
@@ -46,7 +46,7 @@ def complete(draft: PipelineSpec, *, now_ns: int) -> PipelineSpec:
     for secret in spec.transform.secrets:
         _check_secret(secret)
     _check_mounts(spec.transform.secrets)
-    if spec.egress_url:
+    if spec.egress_url and local_path(spec.egress_url) is None:
         filesystem_of(spec.egress_url)
     return spec
 

@@ -8,15 +8,15 @@ from tests.support import Engine
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    """A server of the test's own."""
-    with Engine(tmp_path) as engine:
+    """A server of the test's own, which may read and write the test's folder."""
+    with Engine(tmp_path, "--allow-files", str(tmp_path)) as engine:
         yield engine
 
 
 @pytest.fixture(scope="module")
 def shared_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """One server for a module's tests, which choose names of their own."""
-    with Engine(tmp_path_factory.mktemp("engine")) as engine:
+    """One server for a module's tests, which choose names of their own. It may read and write the folders of tests."""
+    with Engine(tmp_path_factory.mktemp("engine"), "--allow-files", str(tmp_path_factory.getbasetemp())) as engine:
         yield engine
 
 

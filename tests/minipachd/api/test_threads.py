@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 
@@ -81,14 +82,14 @@ def test_overlapped_work_runs_in_order_and_ends_before_a_cancelled_call_comes_ba
             yield item
 
     async def main() -> None:
-        call = asyncio.ensure_future(overlapped(items(), work))
+        call = asyncio.ensure_future(overlapped(items(), lambda item: to_the_end(partial(work, item))))
         await asyncio.to_thread(began.wait, 10)
         call.cancel()
         asyncio.get_running_loop().call_later(0.05, release.set)
         with pytest.raises(asyncio.CancelledError):
             await call
         assert done == [0]
-        await overlapped(items(), work)
+        await overlapped(items(), partial(asyncio.to_thread, work))
 
     asyncio.run(main())
     assert done == [0, 0, 1, 2]
@@ -105,4 +106,4 @@ def test_overlapped_work_that_fails_fails_the_call(failing: int) -> None:
             raise ValueError(item)
 
     with pytest.raises(ValueError, match=str(failing)):
-        asyncio.run(overlapped(items(), work))
+        asyncio.run(overlapped(items(), partial(asyncio.to_thread, work)))
