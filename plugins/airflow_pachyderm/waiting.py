@@ -1,12 +1,19 @@
 """How the end of a wait becomes the end of a task: one judgement for operators and sensors, deferred or not."""
 
+import math
+import time
 from datetime import timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow.sdk.exceptions import AirflowTaskTimeout
 
 from airflow_pachyderm.exceptions import PachydermError, PachydermJobError, PachydermTimeoutError, PachydermUnavailableError
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
 from airflow_pachyderm.logs import Log
 from airflow_pachyderm.outcome import CommitSetOutcome, WaitEnd
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
 
 DEFAULT_WAIT_TIMEOUT: Final = 6 * 3600.0
 DEFAULT_POLL_INTERVAL: Final = 2.0
@@ -18,6 +25,27 @@ QUIET_SECONDS: Final = 5.0
 DEFAULT_DEFER_AFTER: Final = 8.0
 # Airflow's own limit comes after the trigger's, whose event says which jobs still run.
 TRIGGER_GRACE: Final = timedelta(minutes=2)
+
+
+def execution_deadline(task: Any, context: "Context") -> float:
+    """When the task's ``execution_timeout`` is over, in seconds since the Unix epoch; infinity without one.
+
+    Airflow measures it anew in every process of a task and not at all while it is deferred, so whoever defers keeps it. It begins with the
+    first process of a try: at a resumption the task instance still has that start.
+    """
+    started = context["ti"].start_date
+    return (started + task.execution_timeout).timestamp() if task.execution_timeout and started else math.inf
+
+
+def check_execution_timeout(task: Any, context: "Context", *, end: object, waited_for: str) -> None:
+    """End the task as Airflow would have, if its ``execution_timeout`` ended the wait in the triggerer.
+
+    :param end: Why the wait ended.
+    :param waited_for: For the message.
+    :raises AirflowTaskTimeout: Airflow answers it with the task's ``on_kill``.
+    """
+    if end == WaitEnd.TIMEOUT and time.time() >= execution_deadline(task, context):
+        raise AirflowTaskTimeout(f"Still waiting for {waited_for} after the task's execution_timeout of {task.execution_timeout}")
 
 
 def settle(outcome: CommitSetOutcome, *, hook: PachydermHook, log: Log, wait_timeout: float) -> CommitSetOutcome:

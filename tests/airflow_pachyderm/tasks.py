@@ -8,7 +8,8 @@ from typing import Any
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.bases.operator import ExecutorSafeguard
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferred
+from airflow.sdk.execution_time.timeout import timeout
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 
@@ -16,6 +17,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 class TaskInstance:
     """What operators use of a task instance.
 
+    :ivar start_date: Of the try: a resumption after a deferral does not change it.
     :ivar others: The other task instances of this Airflow.
     """
 
@@ -26,6 +28,7 @@ class TaskInstance:
     try_number: int = 1
     xcoms: dict[str, Any] = field(default_factory=dict)
     state: str = "running"
+    start_date: datetime | None = None
     others: list["TaskInstance"] = field(default_factory=list)
 
     def xcom_push(self, *, key: str, value: Any) -> None:
@@ -75,14 +78,27 @@ class Task:
 
     def run(self) -> Any:
         """One try to its end."""
+        self.ti.start_date = datetime.now(UTC)
         try:
-            return self.call("execute", self.context)
+            return self._execute("execute", self.context)
         except TaskDeferred as deferred:
             self.triggers.append(deferred.trigger)
             trigger = again(deferred.trigger)
             trigger.not_before = 0.0  # type: ignore[attr-defined]  # it is for a scheduler's sake, and there is none
             event = fire(trigger)
-            return self.call(deferred.method_name, self.context, event.payload)
+            return self._execute(deferred.method_name, self.context, event.payload)
+
+    def _execute(self, method: str, *arguments: Any) -> Any:
+        """As the task runner does, with the time limit that it measures anew in every process."""
+        limit = self.operator.execution_timeout
+        if limit is None:
+            return self.call(method, *arguments)
+        try:
+            with timeout(limit.total_seconds()):
+                return self.call(method, *arguments)
+        except AirflowTaskTimeout:
+            self.operator.on_kill()
+            raise
 
     def call(self, method: str, *arguments: Any) -> Any:
         context = contextvars.copy_context()

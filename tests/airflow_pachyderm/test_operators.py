@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferred
 
 from airflow_pachyderm.exceptions import (
     PachydermConflictError,
@@ -169,6 +169,22 @@ def test_a_run_waits_for_the_same_push_of_another_run(hook: PachydermHook, repo:
     assert {result["commit"] for result in results} == {commit.commit_set for commit in hook.pfs.list_commits(repo)}
 
 
+def test_a_run_that_has_not_noted_its_commit_yet_is_not_taken_for_dead(hook: PachydermHook, repo: str, files: list[str]) -> None:
+    """Between the opening and the note of it in the XCom another run may look."""
+    by_hand = Task(PachydermPushOperator(task_id="push", repo=repo, files=files, batch_key="2026-11-22"))
+    scheduled = TaskInstance("push", run_id="scheduled")
+    by_hand.ti.others = [scheduled]
+    name = TaskOwner({"ti": scheduled}).name  # type: ignore[typeddict-item]
+    opened = hook.pfs.start_commit_once(repo, "master", f"[airflow:2026-11-22#0123456789abcdef] 3 files, try 01234567 by {name}")
+    with logged("airflow_pachyderm.client.push", "Waiting for commit") as waiting:
+        second = InThread(by_hand.run)
+        assert waiting.wait(30)
+    hook.pfs.finish_commit(opened)
+
+    assert second.result()["commit"] == hook.pfs.head(repo).commit_set
+    assert opened.commit_set in [commit.commit_set for commit in hook.pfs.list_commits(repo)]
+
+
 @pytest.mark.parametrize(
     ("fields", "run_due", "reused"),
     [
@@ -231,6 +247,54 @@ def test_jobs_that_take_too_long_are_named_and_go_on(hook: PachydermHook, repo: 
         task.run()
 
     assert hook.pps.inspect_job_set(task.ti.xcoms["commit"])[0].state == "running"
+
+
+@DONE
+def test_a_push_keeps_its_execution_timeout_and_stops_its_jobs(hook: PachydermHook, repo: str, files: list[str], deferrable: bool) -> None:
+    """Also deferred, where Airflow leaves that to the operator."""
+    pipeline(hook, repo, stdin="sleep 1000")
+    task = Task(
+        PachydermPushOperator(
+            task_id="push", repo=repo, files=files[:1], deferrable=deferrable, defer_after=0, execution_timeout=timedelta(seconds=1.5)
+        )
+    )
+
+    with pytest.raises(AirflowTaskTimeout):
+        task.run()
+
+    assert [job.state for job in hook.pps.inspect_job_set(task.ti.xcoms["commit"])] == ["killed"]
+    assert len(task.triggers) == deferrable
+
+
+@DONE
+@pytest.mark.parametrize("kind", [PachydermWaitForCommitOperator, PachydermJobSensor])
+def test_a_wait_for_others_keeps_its_execution_timeout_and_leaves_their_jobs(
+    hook: PachydermHook, repo: str, files: list[str], kind: type[Any], deferrable: bool
+) -> None:
+    pipeline(hook, repo, stdin="sleep 1000")
+    commit = Task(PachydermPushOperator(task_id="push", repo=repo, files=files[:1], wait=False)).run()["commit"]
+    fields = {"defer_after": 0} if kind is PachydermWaitForCommitOperator else {}
+    wait = Task(kind(task_id="wait", commit_set=commit, deferrable=deferrable, execution_timeout=timedelta(seconds=1), **fields))
+
+    with pytest.raises(AirflowTaskTimeout):
+        wait.run()
+
+    assert hook.pps.stop_jobs(commit, reason="the end of the test") == [f"{repo}-copy"]
+    assert len(wait.triggers) == deferrable
+
+
+@DONE
+def test_a_sensor_keeps_its_execution_timeout(repo: str, deferrable: bool) -> None:
+    sensor = Task(
+        PachydermFileSensor(
+            task_id="s", repo=repo, path="/never", deferrable=deferrable, poke_interval=0.1, execution_timeout=timedelta(seconds=1)
+        )
+    )
+
+    with pytest.raises(AirflowTaskTimeout):
+        sensor.run()
+
+    assert len(sensor.triggers) == deferrable
 
 
 def test_a_trigger_leaves_airflow_the_time_to_notice_the_deferral(hook: PachydermHook, repo: str, files: list[str]) -> None:

@@ -1,6 +1,7 @@
 """Pushing: one commit per batch, whatever happens in between."""
 
 import contextlib
+import functools
 import logging
 import subprocess
 import sys
@@ -402,6 +403,62 @@ def test_parallel_pushes_make_one_commit_each(engine: Engine, repo: str, folder:
 
         assert len(commits(pfs, repo)) == 6
         assert set(content(pfs, repo)) == {f"/{number}.jpg" for number in range(6)}
+
+
+class Alive(Owner):
+    """One of several runs of one push, all of which are alive."""
+
+    def is_busy(self, commit: Commit) -> bool:
+        return True
+
+
+@BOTH_DIALECTS
+def test_a_push_that_another_run_finished_during_the_wait_for_a_third_is_not_repeated(pfs: PfsClient, repo: str, folder: Path) -> None:
+    other = pfs.start_commit_once(repo, "master", "by hand")
+    pushed: list[PushResult] = []
+
+    class Last(Alive):
+        def is_gone(self, commit: Commit) -> bool:
+            if not pushed:
+                pfs.finish_commit(commit)
+                pushed.append(push(pfs, repo, folder))
+            return False
+
+    mine = push(pfs, repo, folder, owner=Last())
+
+    assert (mine.commit_set, mine.reused) == (pushed[0].commit_set, True)
+    assert [commit.commit_set for commit in commits(pfs, repo)] == [mine.commit_set, other.commit_set]
+
+
+def test_a_push_that_another_run_finished_just_before_the_opening_is_not_repeated(pfs: PfsClient, repo: str, folder: Path) -> None:
+    pushed: list[PushResult] = []
+
+    class Late(PfsClient):
+        def start_commit_once(self, repo: str, branch: str, description: str) -> Commit:
+            if not pushed:
+                pushed.append(push(pfs, repo, folder))
+            return super().start_commit_once(repo, branch, description)
+
+    mine = push(Late(pfs.server), repo, folder)
+
+    assert (mine.commit_set, mine.reused) == (pushed[0].commit_set, True)
+    assert [(commit.commit_set, commit.finished) for commit in commits(pfs, repo)] == [(mine.commit_set, True)]
+
+
+def test_eight_runs_of_one_push_at_once_make_one_commit(engine: Engine, repo: str, folder: Path) -> None:
+    """In front of whose branch somebody else's push begins and ends, too."""
+    for pfs in client(engine.address, PATIENT):
+        for number in range(5):
+            runs = [InThread(functools.partial(push, pfs, repo, folder, key=f"day{number}", owner=Alive())) for _ in range(8)]
+            other = InThread(functools.partial(push, pfs, repo, folder, key=f"other{number}", owner=Alive()))
+            results = [run.result() for run in runs]
+            other.result()
+
+            assert len({result.commit_set for result in results}) == 1
+            assert [result.reused for result in results].count(False) == 1
+
+        made = [commit.description.partition("#")[0] for commit in commits(pfs, repo)]
+        assert sorted(made) == sorted(f"[airflow:{name}{number}" for number in range(5) for name in ("day", "other"))
 
 
 def test_memory_stays_bounded(engine: Engine, repo: str, tmp_path: Path) -> None:

@@ -73,16 +73,17 @@ class PfsClient(Client):
     # Commits
 
     @remote("list the commits of {repo}@{branch}")
-    def list_commits(self, repo: str, branch: str = BRANCH, *, since: float = 0.0) -> list[Commit]:
+    def list_commits(self, repo: str, branch: str = BRANCH, *, since: float = 0.0, down_to: str = "") -> list[Commit]:
         """The commits that users made and that the branch holds, newest first; none when the branch does not exist.
 
         :param since: Only those that were started later, in seconds since the Unix epoch; the server's clock counts. Older ones are not
             even read.
+        :param down_to: Only those that are newer than this commit, if the branch holds it.
         :raises PachydermNotFoundError: There is no such repo.
         """
-        return list(self._walk_commits(repo, branch, since=since))
+        return list(self._walk_commits(repo, branch, since=since, down_to=down_to))
 
-    def _walk_commits(self, repo: str, branch: str, *, since: float) -> Iterator[Commit]:
+    def _walk_commits(self, repo: str, branch: str, *, since: float, down_to: str) -> Iterator[Commit]:
         # From the head towards the root. Without `to` the server lists the whole repo, and only some say which branch a commit is of; with
         # it none takes a time or the other direction.
         request = pfs_pb2.ListCommitRequest(repo=self.repo_message(repo), to=self.commit_message(repo, branch), origin_kind=pfs_pb2.USER)
@@ -90,7 +91,7 @@ class PfsClient(Client):
         try:
             for info in stream:
                 commit = parse_commit(info, repo=repo, branch=branch)
-                if commit.started < since:
+                if commit.started < since or commit.commit_set == down_to:
                     break
                 yield commit
         except grpc.RpcError as exc:

@@ -114,6 +114,7 @@ class Push:
         self._stopped = threading.Event()
         self._waiting_for, self._give_up = "", 0.0
         self._missing_ok = batch.missing_ok
+        self._seen = ""  # the newest finished commit that was looked at
 
     @property
     def connection(self) -> Any:
@@ -133,11 +134,8 @@ class Push:
         :raises PachydermUnavailableError: The server went away; a commit that could not be dropped stays open until the next try.
         """
         started = time.monotonic()
-        commit = None
-        while commit is None:
-            earlier = next(
-                (commit for commit in self.drop_unfinished() if commit.description.startswith(self._mark) and not commit.error), None
-            )
+        while True:
+            earlier = self._earlier()
             if earlier and self._accept(earlier.commit_set):
                 log.info("Commit %s of an earlier try holds these %s: nothing to send", earlier, self._batch)
                 return PushResult(
@@ -146,17 +144,30 @@ class Push:
             # What an earlier try deleted, this one need not find.
             self._missing_ok = self._missing_ok or earlier is not None
             commit = self._begin()
-        log.info("Opened commit %s at %s", commit, self.connection)
+            if commit is not None and (size_bytes := self._put(commit)) is not None:
+                break
+        seconds = time.monotonic() - started
+        log.info("Finished commit %s: %s, %d bytes in %.1f s", commit, self._batch, size_bytes, seconds)
+        return PushResult(commit.commit_set, reused=False, files=len(self._batch.files), size_bytes=size_bytes, seconds=seconds)
+
+    def _put(self, commit: Commit) -> int | None:
+        """Fill the open commit and finish it.
+
+        :return: Bytes sent. None: the commit is dropped, since another task finished this same push before it was opened.
+        """
         try:
+            if self._came_between():  # as long as this commit is open nobody else can open one
+                log.info("Dropping commit %s: the same push was finished just before it was opened", commit)
+                self._pfs.drop_commit_set(commit.commit_set)
+                return None
+            log.info("Opened commit %s at %s", commit, self.connection)
             self._owner.opened(commit)
             size_bytes = self._send(commit, self._deletions(commit))
             self._pfs.finish_commit(commit)
         except BaseException as exc:  # also of a task that is told to stop: nothing half done may stay
             self._abandon(commit, exc)
             raise
-        seconds = time.monotonic() - started
-        log.info("Finished commit %s: %s, %d bytes in %.1f s", commit, self._batch, size_bytes, seconds)
-        return PushResult(commit.commit_set, reused=False, files=len(self._batch.files), size_bytes=size_bytes, seconds=seconds)
+        return size_bytes
 
     def stop(self) -> None:
         """End :meth:`run` soon, from another thread or a signal handler; it drops its commit and raises."""
@@ -169,8 +180,10 @@ class Push:
 
         :return: What they finished, newest first.
         """
-        finished = []
-        for commit in self._pfs.list_commits(self._repo, self._branch, since=self._since):
+        finished: list[Commit] = []
+        looked_at = self._pfs.list_commits(self._repo, self._branch, since=self._since)
+        self._seen = next((commit.commit_set for commit in looked_at if commit.finished), "")
+        for commit in looked_at:
             if not commit.description.startswith(self._prefix):
                 continue
             if commit.finished:
@@ -179,6 +192,15 @@ class Push:
                 log.warning("Dropping commit %s: an earlier try of this push did not finish it", commit)
                 self._pfs.drop_commit_set(commit.commit_set)
         return finished
+
+    def _earlier(self) -> Commit | None:
+        """The newest commit of this push and these files that is finished without an error."""
+        return next((commit for commit in self.drop_unfinished() if commit.description.startswith(self._mark) and not commit.error), None)
+
+    def _came_between(self) -> bool:
+        """Whether another task has finished this same push since the last look."""
+        new = self._pfs.list_commits(self._repo, self._branch, since=self._since, down_to=self._seen)
+        return any(commit.description.startswith(self._mark) and commit.finished and not commit.error for commit in new)
 
     @remote("open a commit")
     def _begin(self) -> Commit | None:
@@ -208,7 +230,7 @@ class Push:
             self._await_end(head, seconds=min(self.retry.max_pause_seconds, max(0.0, self._give_up - time.monotonic())))
             if self._stopped.is_set():
                 raise PachydermError("The push was stopped before it began")
-            if head.description.startswith(self._prefix):
+            if head.description.startswith(self._prefix) or self._came_between():
                 return None
 
     def _await_end(self, other: Commit, *, seconds: float) -> None:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
@@ -13,7 +13,19 @@ from airflow_pachyderm.connection import DEFAULT_CONN_ID
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
 from airflow_pachyderm.outcome import CommitSetOutcome, WaitEnd
 from airflow_pachyderm.triggers.commit_set import STOP_REASON, CommitSetTrigger
-from airflow_pachyderm.waiting import DEFAULT_DEFER_AFTER, DEFAULT_POLL_INTERVAL, DEFAULT_WAIT_TIMEOUT, QUIET_SECONDS, TRIGGER_GRACE, settle
+from airflow_pachyderm.waiting import (
+    DEFAULT_DEFER_AFTER,
+    DEFAULT_POLL_INTERVAL,
+    DEFAULT_WAIT_TIMEOUT,
+    QUIET_SECONDS,
+    TRIGGER_GRACE,
+    check_execution_timeout,
+    execution_deadline,
+    settle,
+)
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
 
 
 class PachydermOperator(BaseOperator):
@@ -60,7 +72,7 @@ class PachydermWaitingOperator(PachydermOperator):
         self.deferrable = deferrable
         self._waiting_for: str | None = None
 
-    def wait_for_jobs(self, commit_set: str, *, stop_on_kill: bool = True) -> CommitSetOutcome:
+    def wait_for_jobs(self, context: "Context", commit_set: str, *, stop_on_kill: bool = True) -> CommitSetOutcome:
         """Return when all jobs have succeeded. Deferring, it does not return: ``execute_complete`` is called with the event.
 
         :param stop_on_kill: Whether the jobs end with this task.
@@ -79,7 +91,7 @@ class PachydermWaitingOperator(PachydermOperator):
                 trigger=CommitSetTrigger(
                     pachyderm_conn_id=self.pachyderm_conn_id,
                     commit_set=commit_set,
-                    deadline=deadline,
+                    deadline=min(deadline, execution_deadline(self, context)),
                     poll_interval=self.poll_interval,
                     stop_on_kill=stop_on_kill,
                     not_before=time.time() + QUIET_SECONDS,
@@ -96,12 +108,22 @@ class PachydermWaitingOperator(PachydermOperator):
             watch_commit_set(self.hook.connection, commit_set, deadline=deadline, poll_interval=self.poll_interval, log=self.log)
         )
 
+    def resume(self, context: "Context", event: dict[str, Any], *, stop_on_kill: bool = True) -> CommitSetOutcome:
+        """Turn the trigger's event into this task's end; see :meth:`wait_for_jobs`.
+
+        :raises AirflowTaskTimeout: The task's ``execution_timeout`` is over; Airflow then calls :meth:`on_kill`.
+        """
+        outcome = CommitSetOutcome.from_event(event)
+        self._waiting_for = outcome.commit_set if stop_on_kill else None
+        check_execution_timeout(self, context, end=outcome.end, waited_for=f"the jobs of commit set {outcome.commit_set}")
+        return self.settle(outcome)
+
     def settle(self, outcome: CommitSetOutcome) -> CommitSetOutcome:
         """Turn the end of a wait into this task's: see :func:`airflow_pachyderm.waiting.settle`."""
         return settle(outcome, hook=self.hook, log=self.log, wait_timeout=self.wait_timeout)
 
     def on_kill(self) -> None:
-        """Stop the jobs that this task waits for in its own process; the trigger does it for a deferred one."""
+        """Stop the jobs that this task waits for; while it is deferred the trigger does it."""
         if self._waiting_for:
             stopped = self.hook.pps.stop_jobs(self._waiting_for, reason=STOP_REASON)
             self.log.info("Stopped %d jobs of commit set %s", len(stopped), self._waiting_for)

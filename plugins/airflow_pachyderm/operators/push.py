@@ -10,7 +10,7 @@ from airflow_pachyderm.exceptions import PachydermInvalidError, PachydermSourceE
 from airflow_pachyderm.files import Batch, SourceFile, files_from, read_manifest
 from airflow_pachyderm.links import PachydermCommitLink, commit_url, push_link
 from airflow_pachyderm.operators.base import PachydermWaitingOperator
-from airflow_pachyderm.outcome import CommitSetOutcome, job_summary
+from airflow_pachyderm.outcome import job_summary
 from airflow_pachyderm.states import JOB_FAILED
 
 if TYPE_CHECKING:
@@ -101,12 +101,12 @@ class PachydermPushOperator(PachydermWaitingOperator):
         context["ti"].xcom_push(key=XCOM_COMMIT, value=result.commit_set)
         context["ti"].xcom_push(key=XCOM_PUSH, value=push)
         push_link(context["ti"], commit_url(self.hook.connection, self.repo, result.commit_set))
-        jobs = job_summary(self.wait_for_jobs(result.commit_set).jobs) if self.wait else {}
+        jobs = job_summary(self.wait_for_jobs(context, result.commit_set).jobs) if self.wait else {}
         return self._done(context, push, jobs)
 
     def execute_complete(self, context: "Context", event: dict[str, Any]) -> dict[str, Any]:
         """Go on after the trigger."""
-        outcome = self.settle(CommitSetOutcome.from_event(event))
+        outcome = self.resume(context, event)
         ti: Any = context["ti"]
         push = ti.xcom_pull(key=XCOM_PUSH, task_ids=ti.task_id, map_indexes=ti.map_index)
         return self._done(context, push, job_summary(outcome.jobs))

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from airflow_pachyderm.operators.base import PachydermOperator, PachydermWaitingOperator
-from airflow_pachyderm.outcome import CommitSetOutcome, job_summary
+from airflow_pachyderm.outcome import job_summary
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -70,10 +70,10 @@ class PachydermWaitForCommitOperator(PachydermWaitingOperator):
         self.commit_set = commit_set
         self.stop_on_kill = stop_on_kill
 
-    def execute(self, context: "Context") -> dict[str, dict[str, Any]]:  # noqa: ARG002 - Airflow's signature
+    def execute(self, context: "Context") -> dict[str, dict[str, Any]]:
         """Wait."""
-        return job_summary(self.wait_for_jobs(self.commit_set, stop_on_kill=self.stop_on_kill).jobs)
+        return job_summary(self.wait_for_jobs(context, self.commit_set, stop_on_kill=self.stop_on_kill).jobs)
 
-    def execute_complete(self, context: "Context", event: dict[str, Any]) -> dict[str, dict[str, Any]]:  # noqa: ARG002 - as above
+    def execute_complete(self, context: "Context", event: dict[str, Any]) -> dict[str, dict[str, Any]]:
         """Go on after the trigger."""
-        return job_summary(self.settle(CommitSetOutcome.from_event(event)).jobs)
+        return job_summary(self.resume(context, event, stop_on_kill=self.stop_on_kill).jobs)

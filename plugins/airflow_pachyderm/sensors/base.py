@@ -16,7 +16,7 @@ from airflow_pachyderm.exceptions import PachydermError, PachydermTimeoutError, 
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
 from airflow_pachyderm.outcome import WaitEnd
 from airflow_pachyderm.triggers.condition import PachydermConditionTrigger
-from airflow_pachyderm.waiting import QUIET_SECONDS, TRIGGER_GRACE
+from airflow_pachyderm.waiting import QUIET_SECONDS, TRIGGER_GRACE, check_execution_timeout, execution_deadline
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -74,7 +74,7 @@ class PachydermSensor(BaseSensorOperator):
             trigger=PachydermConditionTrigger(
                 pachyderm_conn_id=self.pachyderm_conn_id,
                 condition=to_plain(condition),
-                deadline=time.time() + self.timeout,
+                deadline=min(time.time() + self.timeout, execution_deadline(self, context)),
                 poll_interval=self.poke_interval,
                 not_before=time.time() + QUIET_SECONDS,
             ),
@@ -87,10 +87,11 @@ class PachydermSensor(BaseSensorOperator):
         found = self._look(self.condition())
         return PokeReturnValue(is_done=found is not None, xcom_value=found)
 
-    def execute_complete(self, context: "Context", event: dict[str, Any]) -> Any:  # noqa: ARG002 - Airflow's signature
+    def execute_complete(self, context: "Context", event: dict[str, Any]) -> Any:
         """Go on after the trigger."""
         if event.get("end") == WaitEnd.FINISHED and event.get("value") is not None:
             return event["value"]
+        check_execution_timeout(self, context, end=event.get("end"), waited_for=str(self.condition()))
         error = self._error(event)
         if self.soft_fail:
             raise AirflowSkipException(str(error)) from error

@@ -15,7 +15,14 @@ from airflow_pachyderm.hooks.pachyderm import PachydermHook
 from airflow_pachyderm.outcome import CommitSetOutcome, WaitEnd
 from airflow_pachyderm.states import JOB_TERMINAL
 from airflow_pachyderm.triggers.commit_set import CommitSetTrigger
-from airflow_pachyderm.waiting import DEFAULT_POLL_INTERVAL, QUIET_SECONDS, TRIGGER_GRACE, settle
+from airflow_pachyderm.waiting import (
+    DEFAULT_POLL_INTERVAL,
+    QUIET_SECONDS,
+    TRIGGER_GRACE,
+    check_execution_timeout,
+    execution_deadline,
+    settle,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -64,7 +71,7 @@ class PachydermJobSensor(BaseSensorOperator):
                 trigger=CommitSetTrigger(
                     pachyderm_conn_id=self.pachyderm_conn_id,
                     commit_set=self.commit_set,
-                    deadline=time.time() + self.timeout,
+                    deadline=min(time.time() + self.timeout, execution_deadline(self, context)),
                     poll_interval=self.poke_interval,
                     pipeline=self.pipeline,
                     stop_on_kill=False,  # the jobs are somebody else's
@@ -85,9 +92,11 @@ class PachydermJobSensor(BaseSensorOperator):
         self._settle(CommitSetOutcome(self.commit_set, WaitEnd.FINISHED, tuple(jobs)))
         return True
 
-    def execute_complete(self, context: "Context", event: dict[str, Any]) -> None:  # noqa: ARG002 - Airflow's signature
+    def execute_complete(self, context: "Context", event: dict[str, Any]) -> None:
         """Go on after the trigger."""
-        self._settle(CommitSetOutcome.from_event(event))
+        outcome = CommitSetOutcome.from_event(event)
+        check_execution_timeout(self, context, end=outcome.end, waited_for=f"the jobs of commit set {self.commit_set}")
+        self._settle(outcome)
 
     def _settle(self, outcome: CommitSetOutcome) -> None:
         try:
