@@ -6,7 +6,7 @@ import uuid
 
 import msgspec
 
-from minipachd.errors import AlreadyExistsError, InvalidError, RepoNotFoundError
+from minipachd.errors import InvalidError, RepoNotFoundError
 from minipachd.pfs import META_REPO, SPEC_REPO, BranchKey, RepoKey, Trigger, Txn
 from minipachd.pps import jobs, records
 from minipachd.pps.environment import secret_value
@@ -167,7 +167,7 @@ def _prepare_trigger(txn: Txn, branch: BranchKey, trigger: Trigger) -> None:
 def _make_repos(txn: Txn, key: PipelineKey, spec: PipelineSpec) -> None:
     output = RepoKey(key.project, key.name)
     if txn.has_repo(output):
-        raise AlreadyExistsError(
+        raise InvalidError(  # no AlreadyExistsError: that would say that the pipeline is there
             f"pipeline {key} cannot be created because a repo with the same name already exists; delete the repo or choose another name"
         )
     txn.create_repo(output, description=spec.description or f"Output repo for pipeline {key}.")
