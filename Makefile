@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-done
 
-.PHONY: help setup lock demo up down model images push-images test test-all bench lint format clean
+.PHONY: help setup lock demo up down model images push-images test test-all conformance bench lint format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -48,6 +48,9 @@ test: setup  ## the default test suite
 
 test-all: setup  ## the slow tests too: long runs in real Airflow, compose, crashes by the hundred
 	$(BIN)/python -m pytest -m ''
+
+conformance: setup  ## one set of expectations for any server: PACHYDERM_ADDRESS=host:port, or minipachd as 2.12 and as 2.7
+	$(BIN)/python -m pytest tests/conformance
 
 bench: setup  ## the README's figures, small: PARTS='peers load' some of them, FULL=1 full size (hours), KEEP='result files' whose parts do not run again, MODEL=graph, IMAGES=folder
 	$(BIN)/python -m benchmarks $(PARTS) $(if $(FULL),--full) $(if $(MODEL),--model '$(MODEL)') $(if $(IMAGES),--images '$(IMAGES)') $(if $(KEEP),--keep $(KEEP))

@@ -1,9 +1,6 @@
 """Pushing: one commit per batch, whatever happens in between: repetition, kills, races, cut connections."""
 
 import dataclasses
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,9 +21,9 @@ from airflow_pachyderm.exceptions import (
 from airflow_pachyderm.files import Batch, SourceFile, list_folder
 from tests.airflow_pachyderm.proxy import CuttingProxy
 from tests.airflow_pachyderm.test_push import InThread, logged
+from tests.conformance import pusher
 from tests.conformance.lab import Lab, fast
 from tests.e2e.site import ImageSite
-from tests.support_data import REPOSITORY
 
 KEY = "dag/run/task/-1"
 
@@ -141,20 +138,34 @@ def test_content_is_compared(lab: Lab, pfs: PfsClient, repo: str, folder: Path) 
 # Kills and cuts
 
 
-def test_a_push_that_is_killed_leaves_its_commit_to_the_next_try(lab: Lab, pfs: PfsClient, repo: str, folder: Path) -> None:
+def test_a_push_that_is_killed_again_and_again_ends_with_one_commit(lab: Lab, pfs: PfsClient, repo: str, folder: Path) -> None:
     with ImageSite(folder) as site:
-        site.stall_on("7.jpg")
-        worker = subprocess.Popen([sys.executable, "-m", "tests.conformance.pusher", lab.conn_id, repo, site.url, KEY], cwd=REPOSITORY)
-        assert site.stalled.wait(100)
-        worker.send_signal(signal.SIGKILL)
-        worker.wait()
-        site.resume()
-        assert [commit.finished for commit in pfs.list_commits(repo)] == [False]
+        for name in ("7.jpg", "2.jpg"):
+            site.stall_on(name)
+            worker = pusher.start(lab.hook.connection, repo, site.url, KEY)
+            assert site.stalled.wait(100)
+            worker.kill()
+            worker.join()
+            site.resume()
+            assert [commit.finished for commit in pfs.list_commits(repo)] == [False]
 
         result = push(pfs, repo, site.url)
 
         assert (result.reused, [commit.commit_set for commit in pfs.list_commits(repo)]) == (False, [result.commit_set])
         assert push(pfs, repo, site.url).reused
+    assert lab.commits(repo) == [result.commit_set]
+    assert lab.files(repo) == expected(folder)
+
+
+def test_two_processes_that_push_one_batch_at_once_end_with_one_commit(lab: Lab, pfs: PfsClient, repo: str, folder: Path) -> None:
+    with ImageSite(folder) as site:
+        workers = [pusher.start(lab.hook.connection, repo, site.url, KEY) for _ in range(2)]
+        for worker in workers:
+            worker.join(100)
+        assert {worker.exitcode for worker in workers} <= {0, 1}, "one may have taken the other's commit for one that a dead try left"
+
+        result = push(pfs, repo, site.url)
+
     assert lab.commits(repo) == [result.commit_set]
     assert lab.files(repo) == expected(folder)
 
