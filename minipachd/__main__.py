@@ -93,6 +93,13 @@ def _parser() -> argparse.ArgumentParser:
         default=Settings.url_seconds,
         help="how long the server may read from, or write to, one URL for one caller (default %(default)g)",
     )
+    parser.add_argument(
+        "--max-datums",
+        type=int,
+        metavar="NUMBER",
+        default=Settings.max_datums,
+        help="fail jobs that would have more datums to plan, of which a million takes about a gigabyte (default %(default)d)",
+    )
     parser.add_argument("--metrics", metavar="HOST:PORT", help="answer Prometheus there")
     parser.add_argument("--json", action="store_true", help="stat and gc: print JSON")
     parser.add_argument("--verbose", action="store_true", help="log more")
@@ -149,7 +156,7 @@ def _serve(parser: argparse.ArgumentParser, options: argparse.Namespace, directo
 def _settings(options: argparse.Namespace) -> Settings:
     named = os.environ.get(_ALLOW_FILES, "").split(os.pathsep)
     allow_files = options.allow_files or [Path(name) for name in named if name]
-    return Settings(allow_files=tuple(allow_files), url_seconds=options.url_timeout)
+    return Settings(allow_files=tuple(allow_files), url_seconds=options.url_timeout, max_datums=options.max_datums)
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -10,7 +10,9 @@ class Settings:
 
     :ivar allow_files: Directories that ``file://`` URLs may reach; none by default.
     :ivar url_seconds: How long the server may read from, or write to, one URL for one caller.
+    :ivar max_datums: How many the plan of one job may hold.
     """
 
     allow_files: tuple[Path, ...] = ()
     url_seconds: float = 6 * 3600.0
+    max_datums: int = 2_000_000

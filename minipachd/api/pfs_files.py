@@ -27,6 +27,7 @@ from minipachd.pfs.names import FILESET_REPO
 from minipachd.pfs.sources import open_url, shown
 from minipachd.pfs.targets import Copied, copy_to_url
 from minipachd.pfs.validation import content_error
+from minipachd.pfs.watch import Watch
 
 _MAX_PAGE = 100_000
 _BATCH_MESSAGES, _BATCH_BYTES = 512, 4 << 20
@@ -130,12 +131,19 @@ class FileCalls:
             yield message
 
     async def GlobFile(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        ended = threading.Event()
+        watch = Watch(ended.is_set)
+
         def look() -> Iterator[Any]:
             commit, files = self._files(request.commit, _literal(request.pattern))
-            return map(FileMessages(commit, self._dialect).info, _in_range(files.glob(compile_glob(request.pattern)), request))
+            found = files.glob(compile_glob(request.pattern).watched(watch.look))
+            return map(FileMessages(commit, self._dialect).info, _in_range(found, request))
 
-        async for message in stream(await asyncio.to_thread(look)):
-            yield message
+        try:
+            async for message in stream(await asyncio.to_thread(look)):
+                yield message
+        finally:
+            ended.set()  # the thread ends too, though nothing may match for long
 
     async def DiffFile(self, request: Any, context: Any) -> AsyncIterator[Any]:
         def look() -> Iterator[Any]:

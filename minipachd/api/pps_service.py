@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import islice
@@ -219,7 +220,11 @@ class PpsService(NewerPipelineCalls, pps_pb2_grpc.APIServicer):  # type: ignore[
         if request.reverse and request.number <= 0:
             raise InvalidError("number must be > 0 when reverse is set")
         if by_input:
-            found = await asyncio.to_thread(self._pps.dry_run, parse_input(request.input), "default")
+            ended = threading.Event()
+            try:
+                found = await asyncio.to_thread(self._pps.dry_run, parse_input(request.input), "default", cancelled=ended.is_set)
+            finally:
+                ended.set()
             infos: Iterator[Any] = map(dry_datum_info, found)
         else:
             infos = await asyncio.to_thread(self._job_datums, request)

@@ -139,7 +139,7 @@ async def serve(
         signal.signal(number, stop)  # not the loop's own way, which waits for the loop
     pfs = await asyncio.to_thread(partial(Pfs, directory, settings=settings))
     try:
-        pps = Pps(pfs, directory, serve_gate=WorkerPorts(loop), runtime=runtime, keep_free=keep_free)
+        pps = Pps(pfs, directory, serve_gate=WorkerPorts(loop), runtime=runtime, keep_free=keep_free, max_datums=settings.max_datums)
         clock = trigger_clock(pfs)
         upkeep = UpkeepService(pfs)
         observed = None if metrics is None else Metrics()

@@ -16,6 +16,7 @@ Every round bracket is a capture group, numbered by where it opens. A pattern mu
 """
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 
 from minipachd.errors import InvalidError
@@ -80,6 +81,10 @@ class Glob:
             return self.pattern == "/"  # the root is what "/" means, and nothing else: not an empty name under it
         return self._matcher.matches(path.removesuffix("/"))
 
+    def watched(self, look: Callable[[], None]) -> "Glob":
+        """This pattern, which calls ``look`` before it looks at a path: what that raises ends a listing that finds nothing for long."""
+        return _Watched(self, look)
+
     def expand(self, path: str, template: str) -> str:
         """Fill ``$1``, ``${1}``, ``$0`` and ``$$`` of a template from a matching path; a group that is not there gives nothing."""
         if "$" not in template:
@@ -117,6 +122,16 @@ class Glob:
         for start, end in sorted(values, reverse=True):
             pattern = pattern[:start] + _escaped(values[start, end]) + pattern[end:]
         return pattern if len(pattern) <= _MAX_PATTERN and paths.clean(pattern) == pattern else None
+
+
+class _Watched(Glob):
+    def __init__(self, glob: Glob, look: Callable[[], None]) -> None:  # made from one that is compiled
+        self.pattern, self.prefix, self.depth, self._matcher = glob.pattern, glob.prefix, glob.depth, glob._matcher  # noqa: SLF001
+        self._look = look
+
+    def matches(self, path: str) -> bool:
+        self._look()
+        return super().matches(path)
 
 
 def _plain_brackets(pattern: str) -> list[tuple[int, int]] | None:

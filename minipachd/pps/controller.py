@@ -5,8 +5,9 @@ import logging
 import threading
 import time
 
-from minipachd.errors import MinipachdError
+from minipachd.errors import InvalidError, MinipachdError
 from minipachd.pfs import Commit
+from minipachd.pfs.watch import Watch
 from minipachd.pps import jobs, records
 from minipachd.pps.datum import encode_record, record_tree
 from minipachd.pps.egress import EgressFailedError, EgressTimedOutError, egress
@@ -27,6 +28,10 @@ IDLE_SECONDS = 600.0
 RETRY_SECONDS = 5.0
 MAX_FAILURES = 3
 """How often in a row a job may stumble over trouble that is not its user code's, before it fails with that as its reason."""
+
+
+class PlanError(InvalidError):
+    """What a job has to do cannot be told: the job fails."""
 
 
 class Controller:
@@ -141,6 +146,8 @@ class Controller:
         try:
             return self._advance(job, pipeline, output, inputs)
         except MinipachdError:  # a job that was deleted takes its commits along, at any moment
+            if self._stopping:
+                return True
             if self._wanted(job.key):
                 raise
             log.info("job %s was ended from outside", job.key)
@@ -170,7 +177,11 @@ class Controller:
 
     def _run_job(self, job: Job, pipeline: Pipeline, output: Commit, inputs: Inputs) -> None:
         began = time.monotonic()
-        job, plan = self._begin(job, pipeline, output, inputs)
+        try:
+            job, plan = self._begin(job, pipeline, output, inputs)
+        except PlanError as exc:
+            self._end(job, JobState.FAILURE, str(exc))
+            return
         deadline = _deadline(job, pipeline)
         master = self._services.logs.master
         message = f"{plan.total} datums: {len(plan.tasks)} to process, {plan.skipped} skipped, {plan.done} done before"
@@ -213,12 +224,12 @@ class Controller:
         with self._pfs.snapshot() as view:
             base = find_base(view, output, pipeline)
         fresh = job.datums is None
-        if fresh:
-            settled = self._tree(base.job.datums if base is not None else None)
-            plan = make_plan(pipeline, inputs, settled, job.key.id, base=base)
-        else:
-            settled = self._tree(job.datums)
-            plan = make_plan(pipeline, inputs, settled, job.key.id)
+        settled = self._tree(job.datums if not fresh else base.job.datums if base is not None else None)
+        watch = Watch(lambda: self._stopping or not self._wanted(job.key), most=self._services.max_datums)
+        try:
+            plan = make_plan(pipeline, inputs, settled, job.key.id, watch, base=base if fresh else None)
+        except InvalidError as exc:  # no second try could give another plan
+            raise PlanError(f"the job cannot be planned: {exc}") from exc
         base_root = base.root if base is not None else EMPTY_ROOT
         counts = DatumCounts(total=plan.total, skipped=plan.skipped, processed=plan.done)
         with self._pfs.transaction() as txn:

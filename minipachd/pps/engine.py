@@ -4,12 +4,13 @@ import logging
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from minipachd.errors import InvalidError, UnsupportedError
 from minipachd.pfs import Changes, Pfs, Txn
 from minipachd.pfs.sources import check_target
+from minipachd.pfs.watch import MAX_DATUMS, Watch
 from minipachd.pps import pipelines, records
 from minipachd.pps.batching import ServeGate
 from minipachd.pps.containers import Containers, EngineUnavailableError, Runtime
@@ -49,6 +50,7 @@ class Pps:
     :param namespaces: False never gives user code a ``/pfs`` of its own, only ``PFS_ROOT``.
     :param runtime: Where user code runs.
     :param keep_free: Bytes of the disk that user code is not to have; None for a sensible number.
+    :param max_datums: How many the plan of one job may hold.
     :raises EngineUnavailableError: It is to run in images, and there is no Docker engine for that.
     """
 
@@ -61,6 +63,7 @@ class Pps:
         namespaces: bool = True,
         runtime: Runtime = Runtime.PROCESS,
         keep_free: int | None = None,
+        max_datums: int = MAX_DATUMS,
     ) -> None:
         self.pfs = pfs
         self.logs = Logs(directory.logs)
@@ -69,6 +72,7 @@ class Pps:
             pfs, self.logs, self.secrets, directory.work, Space.of(directory.work, keep_free), serve_gate, None, namespaces
         )
         self._services.containers = _containers(runtime, directory.work)
+        self._services.max_datums = max_datums
         self._services.by_image = runtime is Runtime.AUTO
         self._controllers: dict[PipelineKey, Controller] = {}
         self._lock = threading.Lock()
@@ -202,8 +206,11 @@ class Pps:
             raise DatumNotFoundError(job.key, datum)
         return decode_record(entry.value)
 
-    def dry_run(self, node: Input, project: str) -> list[Datum]:
+    def dry_run(self, node: Input, project: str, *, cancelled: Callable[[], bool]) -> list[Datum]:
         """The datums that an input would give now, at the heads of its branches, by id.
+
+        :param cancelled: Asked a few times a second.
+        :raises TooManyDatumsError: A plan may not hold so many. :raises NotWantedError: It was cancelled.
 
         :raises UnsupportedError: It has a cron input, which only a pipeline's repo can answer.
         """
@@ -212,7 +219,8 @@ class Pps:
             raise UnsupportedError("can't list datums with a cron input, there will be no datums until the pipeline is created")
         with self.pfs.snapshot() as view:
             inputs = resolve_inputs(view, completed, output=None)
-        return sorted(datums(completed, inputs.by_leaf.__getitem__), key=lambda datum: datum.id)
+        watch = Watch(cancelled, most=self._services.max_datums)
+        return sorted(datums(completed, inputs.by_leaf.__getitem__, watch), key=lambda datum: datum.id)
 
     def _check_mounts(self, transform: Transform) -> None:
         mounted = next((mount for mount in transform.secrets if mount.mount_path), None)

@@ -8,11 +8,13 @@ the key tells how their paths begin. Other groups, and joins, have no such rule 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 
 from minipachd.pfs import FileTree, Glob
 from minipachd.pfs.globs import compile_glob
+from minipachd.pfs.watch import Watch
 from minipachd.pps.datum import DatumInput
-from minipachd.pps.inputs import InputCommit, InputCommits, Parts, combine, group, leaf_glob, leaf_part
+from minipachd.pps.inputs import InputCommit, InputCommits, Parts, all_parts, group, leaf_glob, leaf_part
 from minipachd.pps.spec import CronInput, CrossInput, GroupInput, Input, LeafInput, PfsInput, UnionInput, input_branch, leaves
 
 _FILES_PER_KEY = 10  # to look up a key's members costs as much as to enumerate so many files
@@ -30,32 +32,35 @@ class Changes:
         return not self.removed and not self.added
 
 
-def input_changes(node: Input, old: InputCommits, new: InputCommits) -> Changes | None:
-    """The difference between the datums of two states, or None where only a full enumeration can tell."""
+def input_changes(node: Input, old: InputCommits, new: InputCommits, watch: Watch) -> Changes | None:
+    """The difference between the datums of two states, or None where only a full enumeration can tell.
+
+    :raises TooManyDatumsError: So many changed that no plan may hold them. :raises NotWantedError: See :class:`Watch`.
+    """
     match node:
         case PfsInput() | CronInput():
-            return _leaf(node, old(node), new(node))
+            return _leaf(node, old(node), new(node), watch)
         case CrossInput(children):
-            changes = [input_changes(child, old, new) for child in children]
+            changes = [input_changes(child, old, new, watch) for child in children]
             known = [change for change in changes if change is not None]
-            return _cross(children, known, old, new) if len(known) == len(changes) else None
+            return _cross(children, known, old, new, watch) if len(known) == len(changes) else None
         case UnionInput(children) if _distinct(children):
-            changes = [input_changes(child, old, new) for child in children]
+            changes = [input_changes(child, old, new, watch) for child in children]
             known = [change for change in changes if change is not None]
             if len(known) < len(changes):
                 return None
             return Changes([parts for change in known for parts in change.removed], [parts for change in known for parts in change.added])
         case GroupInput(children):
-            return _group(children, old, new)
+            return _group(children, old, new, watch)
         case _:
             return None
 
 
-def _group(children: tuple[Input, ...], old: InputCommits, new: InputCommits) -> Changes | None:
+def _group(children: tuple[Input, ...], old: InputCommits, new: InputCommits, watch: Watch) -> Changes | None:
     leaves = [child for child in children if isinstance(child, PfsInput)]
     if len(leaves) < len(children):
         return None
-    changes = [_leaf(leaf, old(leaf), new(leaf)) for leaf in leaves]
+    changes = [_leaf(leaf, old(leaf), new(leaf), watch) for leaf in leaves]
     keys = {part.group_by for change in changes for parts in (*change.removed, *change.added) for part in parts}
     if len(keys) * _FILES_PER_KEY > sum(new(leaf).files.tree.aggregate().count for leaf in leaves):
         return None
@@ -71,7 +76,7 @@ def _group(children: tuple[Input, ...], old: InputCommits, new: InputCommits) ->
     def members(commits: InputCommits) -> Iterator[DatumInput]:
         for leaf, globs in narrowed:
             commit, whole = commits(leaf), compile_glob(leaf.glob)
-            found = {info.path: info for glob in globs for info in commit.files.glob(glob) if whole.matches(info.path)}
+            found = {info.path: info for glob in globs for info in commit.files.glob(glob.watched(watch.look)) if whole.matches(info.path)}
             for _, info in sorted(found.items()):
                 part = leaf_part(leaf, whole, commit.id, info)
                 if part.group_by in keys:
@@ -80,11 +85,11 @@ def _group(children: tuple[Input, ...], old: InputCommits, new: InputCommits) ->
     return Changes(list(group(members(old))), list(group(members(new))))
 
 
-def _leaf(leaf: LeafInput, old: InputCommit, new: InputCommit) -> Changes:
+def _leaf(leaf: LeafInput, old: InputCommit, new: InputCommit, watch: Watch) -> Changes:
     glob = compile_glob(leaf_glob(leaf))
     removed: list[Parts] = []
     added: list[Parts] = []
-    for path in _touched(glob, old.files, new.files):
+    for path in _touched(glob.watched(watch.look), old.files, new.files):
         before, after = old.files.info(path), new.files.info(path)
         if before == after:
             continue
@@ -92,6 +97,7 @@ def _leaf(leaf: LeafInput, old: InputCommit, new: InputCommit) -> Changes:
             removed.append((leaf_part(leaf, glob, old.id, before),))
         if after is not None:
             added.append((leaf_part(leaf, glob, new.id, after),))
+        watch.count(len(added), at_least=True)
     return Changes(removed, added)
 
 
@@ -121,25 +127,25 @@ def _candidates(glob: Glob, path: str) -> Iterator[str]:
         yield "/" + "/".join(parts[: glob.depth])
 
 
-def _cross(children: tuple[Input, ...], changes: list[Changes], old: InputCommits, new: InputCommits) -> Changes:
+def _cross(children: tuple[Input, ...], changes: list[Changes], old: InputCommits, new: InputCommits, watch: Watch) -> Changes:
     if all(change.none for change in changes):
         return Changes([], [])
-    before = [_Side(child, old, [*change.removed]) for child, change in zip(children, changes, strict=True)]
-    after = [_Side(child, new, [*change.added]) for child, change in zip(children, changes, strict=True)]
-    return Changes(_touching(before), _touching(after))
+    before = [_Side(child, old, [*change.removed], watch) for child, change in zip(children, changes, strict=True)]
+    after = [_Side(child, new, [*change.added], watch) for child, change in zip(children, changes, strict=True)]
+    return Changes(_touching(before, watch), _touching(after, watch))
 
 
 class _Side:
     """One child of a cross in one of the two states; its datums are enumerated only when a change of another child needs them."""
 
-    def __init__(self, node: Input, commits: Callable[[LeafInput], InputCommit], changed: list[Parts]) -> None:
-        self.changed = changed
+    def __init__(self, node: Input, commits: Callable[[LeafInput], InputCommit], changed: list[Parts], watch: Watch) -> None:
+        self.changed, self._watch = changed, watch
         self._node, self._commits = node, commits
         self._all: list[Parts] | None = None
 
     def all(self) -> list[Parts]:
         if self._all is None:
-            self._all = list(combine(self._node, self._commits))
+            self._all = all_parts(self._node, self._commits, self._watch)
         return self._all
 
     def kept(self) -> list[Parts]:
@@ -147,14 +153,17 @@ class _Side:
         return [parts for parts in self.all() if parts not in changed] if changed else self.all()
 
 
-def _touching(sides: list[_Side]) -> list[Parts]:
+def _touching(sides: list[_Side], watch: Watch) -> list[Parts]:
     """Every combination with at least one changed part, once: the first changed part is at a definite place."""
     found: list[Parts] = []
     for at, side in enumerate(sides):
         if not side.changed:
             continue
         lists = [left.kept() for left in sides[:at]] + [side.changed] + [right.all() for right in sides[at + 1 :]]
-        found.extend(tuple(part for parts in combination for part in parts) for combination in product(*lists))
+        watch.count(len(found) + prod(map(len, lists)))
+        for combination in product(*lists):
+            watch.look()
+            found.append(tuple(part for parts in combination for part in parts))
     return found
 
 

@@ -3,12 +3,16 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
+from math import prod
+from typing import TypeVar
 
 from minipachd.pfs import CommitSetId, FileInfo, FileTree
 from minipachd.pfs.globs import Glob, compile_glob
+from minipachd.pfs.watch import Watch
 from minipachd.pps.datum import Datum, DatumInput, make_datum
-from minipachd.pps.spec import CrossInput, GroupInput, Input, JoinInput, LeafInput, PfsInput, UnionInput, input_branch
+from minipachd.pps.spec import CrossInput, DatumId, GroupInput, Input, JoinInput, LeafInput, PfsInput, UnionInput, input_branch
 
+T = TypeVar("T")
 Parts = tuple[DatumInput, ...]
 
 
@@ -23,33 +27,60 @@ class InputCommit:
 InputCommits = Callable[[LeafInput], InputCommit]
 
 
-def datums(node: Input, commits: InputCommits) -> Iterator[Datum]:
-    """Every datum of ``node``, each id once, in a stable order."""
-    seen = set()
-    for parts in combine(node, commits):
+def datums(node: Input, commits: InputCommits, watch: Watch) -> Iterator[Datum]:
+    """Every datum of ``node``, each id once, in a stable order.
+
+    :raises TooManyDatumsError: There are more than are planned at most; as a rule before any is built.
+    :raises NotWantedError: See :class:`Watch`.
+    """
+    seen: set[DatumId] = set()
+    for parts in combine(node, commits, watch):
+        watch.look()
         datum = make_datum(parts)
         if datum.id not in seen:
             seen.add(datum.id)
+            watch.count(len(seen), at_least=True)
             yield datum
 
 
-def combine(node: Input, commits: InputCommits) -> Iterator[Parts]:
-    """The inputs of every datum, as they are combined; a union may give the same ones twice."""
+def combine(node: Input, commits: InputCommits, watch: Watch) -> Iterator[Parts]:
+    """The inputs of every datum, as they are combined; a union may give the same ones twice.
+
+    :raises TooManyDatumsError: See :func:`datums`. :raises NotWantedError: See there.
+    """
     match node:
         case CrossInput(children):
-            yield from _cross([list(combine(child, commits)) for child in children])
+            yield from _cross([all_parts(child, commits, watch) for child in children], watch)
         case UnionInput(children):
             for child in children:
-                yield from combine(child, commits)
+                yield from combine(child, commits, watch)
         case JoinInput(children):
-            yield from _join([[part for parts in combine(child, commits) for part in parts] for child in children])
+            yield from _join([_all(_single_parts(child, commits, watch), watch) for child in children], watch)
         case GroupInput(children):
-            yield from group(part for child in children for parts in combine(child, commits) for part in parts)
+            yield from group(_all((part for child in children for part in _single_parts(child, commits, watch)), watch))
         case _:
             commit = commits(node)
             glob = compile_glob(leaf_glob(node))
-            for info in commit.files.glob(glob):
+            for info in commit.files.glob(glob.watched(watch.look)):
                 yield (leaf_part(node, glob, commit.id, info),)
+
+
+def all_parts(node: Input, commits: InputCommits, watch: Watch) -> list[Parts]:
+    """What :func:`combine` gives, at once."""
+    return _all(combine(node, commits, watch), watch)
+
+
+def _single_parts(node: Input, commits: InputCommits, watch: Watch) -> Iterator[DatumInput]:
+    return (part for parts in combine(node, commits, watch) for part in parts)
+
+
+def _all(items: Iterable[T], watch: Watch) -> list[T]:
+    found: list[T] = []
+    for item in items:
+        watch.look()
+        found.append(item)
+        watch.count(len(found), at_least=True)
+    return found
 
 
 def leaf_glob(leaf: LeafInput) -> str:
@@ -83,17 +114,19 @@ def leaf_part(leaf: LeafInput, glob: Glob, commit_id: CommitSetId, info: FileInf
     )
 
 
-def _cross(children: list[list[Parts]]) -> Iterator[Parts]:
+def _cross(children: list[list[Parts]], watch: Watch) -> Iterator[Parts]:
+    watch.count(prod(map(len, children)))
     for combination in product(*children):
         yield tuple(part for parts in combination for part in parts)
 
 
-def _join(children: list[list[DatumInput]]) -> Iterator[Parts]:
+def _join(children: list[list[DatumInput]], watch: Watch) -> Iterator[Parts]:
     """Per key the cross product of what each child has; incomplete tuples keep only the parts that asked for an outer join."""
     by_key: dict[str, dict[int, list[DatumInput]]] = {}
     for number, parts in enumerate(children):
         for part in parts:
             by_key.setdefault(part.join_on, {}).setdefault(number, []).append(part)
+    watch.count(sum(prod(map(len, present.values())) for present in by_key.values()))
     for present in by_key.values():
         for combination in product(*(present[number] for number in sorted(present))):
             complete = len(present) == len(children)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import msgspec
 
 from minipachd.pfs import Commit, CommitKey, CommitReference, FileEntry, FileTree, RepoKey, View
+from minipachd.pfs.watch import Watch
 from minipachd.pps.datum import Datum, DatumRecord, datum_hash, datum_id, decode_record, make_datum
 from minipachd.pps.input_changes import input_changes
 from minipachd.pps.inputs import InputCommit, datums
@@ -88,25 +89,28 @@ class Plan:
     dropped: list[DatumRecord]
 
 
-def make_plan(pipeline: Pipeline, inputs: Inputs, settled: Tree, job_id: JobId, *, base: "Base | None" = None) -> Plan:
+def make_plan(pipeline: Pipeline, inputs: Inputs, settled: Tree, job_id: JobId, watch: Watch, *, base: "Base | None" = None) -> Plan:
     """Compare the datums of a job with settled ones.
 
     :param settled: Records of the base job or, when the job is being resumed, its own.
     :param base: Where the records come from, when they are a good job's: then only what changed since is looked at, if the input allows.
+    :raises TooManyDatumsError: A plan may not hold so many. :raises NotWantedError: See :class:`Watch`.
     """
     spec = pipeline.spec
     changes = None
     if base is not None and base.comparable(pipeline, settled):
-        changes = input_changes(spec.input, base.inputs.by_leaf.__getitem__, inputs.by_leaf.__getitem__)
+        changes = input_changes(spec.input, base.inputs.by_leaf.__getitem__, inputs.by_leaf.__getitem__, watch)
     planner = _Planner(pipeline, settled, job_id)
     if changes is None:
-        for datum in datums(spec.input, inputs.by_leaf.__getitem__):
+        for datum in datums(spec.input, inputs.by_leaf.__getitem__, watch):
             planner.want(datum)
         planner.drop_unwanted()
         return planner.plan(total=len(planner.wanted))
     for parts in changes.added:
+        watch.look()
         planner.want(make_datum(parts))
     for parts in changes.removed:
+        watch.look()
         planner.drop(datum_id(parts))
     return planner.plan(total=settled.aggregate().count + planner.new - planner.gone)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from minipachd.errors import MinipachdError
 from minipachd.pfs import FileEntry, Pfs
+from minipachd.pfs.watch import MAX_DATUMS
 from minipachd.pps.batching import BatchGate, NextDatumCall, ServeGate, WorkerServer
 from minipachd.pps.containers import Containers
 from minipachd.pps.datum import Datum, DatumStats
@@ -53,6 +54,7 @@ class Services:
     :ivar serve_gate: None where nothing can call ``NextDatum``: batching pipelines then fail their datums.
     :ivar namespaces: Whether to try to give user code its own ``/pfs``.
     :ivar containers: Runs user code in its image; None runs it as a process of this machine.
+    :ivar max_datums: How many a plan may hold.
     :ivar by_image: Only those pipelines whose image is there run in containers.
     """
 
@@ -66,6 +68,7 @@ class Services:
     namespaces: bool = True
     containers: Containers | None = None
     by_image: bool = False
+    max_datums: int = MAX_DATUMS
     reported_isolation: set[str] = field(default_factory=set)
 
     def containers_for(self, image: str) -> Containers | None:

@@ -8,6 +8,7 @@ from msgspec.structs import asdict
 
 from minipachd.pfs import CommitSetId, FileEntry, FileTree, Pfs
 from minipachd.pfs.filetree import encode_entry
+from minipachd.pfs.watch import Watch
 from minipachd.pps import input_changes
 from minipachd.pps.datum import DatumInput, DatumRecord, datum_hash, decode_record, encode_record, make_datum, record_tree
 from minipachd.pps.inputs import InputCommit, datums
@@ -100,7 +101,7 @@ def test_a_group_is_planned_from_changes_where_its_key_tells_its_paths(store: Pf
     old = commits(store, node, {"one": {"/a/1.jpg": "1", "/a/1.json": "1", "/b": "1"}}, "old")
     new = commits(store, node, {"one": {"/a/1.jpg": "2", "/a/1.json": "1", "/a/2.jpg": "1", "/b": "1", "/c": "1"}}, "new")
 
-    changes = input_changes.input_changes(node, old.by_leaf.__getitem__, new.by_leaf.__getitem__)
+    changes = input_changes.input_changes(node, old.by_leaf.__getitem__, new.by_leaf.__getitem__, Watch())
 
     assert (changes is not None) is cheap
 
@@ -113,13 +114,15 @@ def test_a_plan_from_changes_is_the_plan_from_everything(store: Pfs, node: Input
     old, new = commits(store, node, before, "old"), commits(store, node, after, "new")
     records = [
         DatumRecord(id=datum.id, job=JobId("old"), hash=datum_hash(datum, salt="s"), state=DatumState.SUCCESS, inputs=datum.inputs)
-        for datum in datums(node, old.by_leaf.__getitem__)
+        for datum in datums(node, old.by_leaf.__getitem__, Watch())
     ]
     with store.database.transaction():
         settled = record_tree(store.nodes, None).edit(Entry(record.id.encode(), encode_record(record)) for record in records)
     base = Base(Job(JobKey(KEY, JobId("old")), 1, 1, JobState.SUCCESS, 0), spec, b"", old)
 
-    assert shown(make_plan(pipeline, new, settled, JobId("new"), base=base)) == shown(make_plan(pipeline, new, settled, JobId("new")))
+    assert shown(make_plan(pipeline, new, settled, JobId("new"), Watch(), base=base)) == shown(
+        make_plan(pipeline, new, settled, JobId("new"), Watch())
+    )
 
 
 def test_a_record_is_short_and_one_that_names_its_defaults_is_read_as_well() -> None:
