@@ -8,16 +8,19 @@ import fnmatch
 import functools
 import hashlib
 import json
+import logging
 import os
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import IO, Any, Final
+from typing import IO, Any, Final, NamedTuple
 
 from airflow_pachyderm.exceptions import PachydermInvalidError, PachydermSourceError
+
+log = logging.getLogger(__name__)
 
 BLOCK_BYTES: Final = 1 << 20
 _READERS: Final = 8
@@ -108,12 +111,20 @@ def files_from(value: Mapping[str, str] | Sequence[str]) -> list[SourceFile]:
     return files
 
 
-def list_folder(folder: str, pattern: str = "*") -> Iterator[SourceFile]:
+Odd = Callable[[str, str], None]
+"""Told of what is passed over: its path or URL, and why."""
+
+
+def list_folder(folder: str, pattern: str = "*", *, odd: Odd | None = None) -> Iterator[SourceFile]:
     """The files of a folder, in order of their names, one directory in memory at a time.
+
+    One odd thing on a disk does not cost the rest: a link that leads nowhere, in a circle or to a folder above it, what is neither a file
+    nor a folder, a subfolder that cannot be read.
 
     :param folder: Path or URL.
     :param pattern: Glob that a file's path below the folder must match. ``*`` matches within a directory; only with ``**`` in it are
         subdirectories entered.
+    :param odd: Told of each such thing that the pattern takes in; by default they are logged as warnings.
     :raises PachydermSourceError: The folder is missing, is no folder, or cannot be read.
     """
     filesystem, root = open_filesystem(folder)
@@ -124,7 +135,7 @@ def list_folder(folder: str, pattern: str = "*") -> Iterator[SourceFile]:
     there = is_folder(folder)
     try:
         if there:
-            for names, size in _walk(filesystem, root.rstrip("/"), (), parts):
+            for names, size in _Walk(filesystem, parts, odd or _log_odd).files(root.rstrip("/"), (), _identity(filesystem, root)):
                 relative = "/".join(names)
                 yield SourceFile(repo_path(relative), f"{base}/{relative}", size)
             return
@@ -148,17 +159,65 @@ def is_folder(url: str) -> bool:
         raise PachydermSourceError(f"Cannot list {url}: {exc}; check the path and who may read it", url=url) from exc
 
 
-def _walk(filesystem: Any, root: str, below: tuple[str, ...], parts: Sequence[str]) -> Iterator[tuple[tuple[str, ...], int | None]]:
-    directories = []
-    for name, is_directory, size in sorted(_entries(filesystem, root or "/")):
-        names = (*below, name)
-        if is_directory:
-            directories.append(name)
-        elif _matches(names, parts):
-            yield names, size
-    if "**" in parts or len(below) + 1 < len(parts):
-        for name in directories:
-            yield from _walk(filesystem, f"{root}/{name}", (*below, name), parts)
+def _identity(filesystem: Any, root: str) -> tuple[tuple[int, int], ...]:
+    if "file" not in filesystem.protocol:
+        return ()
+    status = os.stat(root or "/")  # noqa: PTH116 - a string of fsspec's
+    return ((status.st_dev, status.st_ino),)
+
+
+def _log_odd(path: str, why: str) -> None:
+    log.warning("Passing over %s: %s", path, why)
+
+
+class _Entry(NamedTuple):
+    """What lies in a folder.
+
+    :ivar odd: Why it is passed over, or empty.
+    :ivar identity: Of a folder on a disk, whatever path leads there.
+    """
+
+    name: str
+    is_folder: bool
+    size_bytes: int | None = None
+    odd: str = ""
+    identity: tuple[int, int] | None = None
+
+
+@dataclass
+class _Walk:
+    """One listing: the file system, the glob split at slashes, and whom to tell of oddities."""
+
+    filesystem: Any
+    parts: Sequence[str]
+    odd: Odd
+
+    def files(self, root: str, below: tuple[str, ...], above: tuple[tuple[int, int], ...]) -> Iterator[tuple[tuple[str, ...], int | None]]:
+        """The files of a folder and of those in it that the glob reaches.
+
+        :param below: Its path from where the listing began.
+        :param above: The folders that it lies in, and itself.
+        """
+        deeper = "**" in self.parts or len(below) + 1 < len(self.parts)
+        folders = []
+        for entry in sorted(_entries(self.filesystem, root or "/"), key=lambda entry: entry.name):
+            names = (*below, entry.name)
+            if entry.odd:
+                if deeper or _matches(names, self.parts):
+                    self.odd(f"{root}/{entry.name}", entry.odd)
+            elif entry.is_folder:
+                folders.append(entry)
+            elif _matches(names, self.parts):
+                yield names, entry.size_bytes
+        for entry in folders if deeper else ():
+            path = f"{root}/{entry.name}"
+            if entry.identity is not None and entry.identity in above:
+                self.odd(path, "it is a link to a folder that it lies in")
+                continue
+            try:
+                yield from self.files(path, (*below, entry.name), (*above, *([entry.identity] if entry.identity else ())))
+            except PermissionError as exc:
+                self.odd(path, f"it cannot be read ({exc.strerror})")
 
 
 def _matches(names: Sequence[str], parts: Sequence[str]) -> bool:
@@ -172,19 +231,28 @@ def _matches(names: Sequence[str], parts: Sequence[str]) -> bool:
     return fnmatch.fnmatchcase(names[0], parts[0]) and _matches(names[1:], parts[1:])
 
 
-def _entries(filesystem: Any, root: str) -> Iterator[tuple[str, bool, int | None]]:
+def _entries(filesystem: Any, root: str) -> Iterator[_Entry]:
     if "file" in filesystem.protocol:  # fsspec makes a dictionary of fifteen fields for each file
         with os.scandir(root) as entries:
-            for entry in entries:
-                if entry.is_dir():
-                    yield entry.name, True, 0
-                elif entry.is_file():
-                    yield entry.name, False, entry.stat().st_size
+            yield from map(_entry_on_disk, entries)
         return
     for info in filesystem.ls(root, detail=True):
         name = info["name"].rstrip("/").rpartition("/")[2]
         if name and info["name"].strip("/") != root.strip("/"):  # object stores list a folder's own marker object
-            yield name, info["type"] == "directory", info.get("size")
+            yield _Entry(name, info["type"] == "directory", info.get("size"))
+
+
+def _entry_on_disk(entry: "os.DirEntry[str]") -> _Entry:
+    try:
+        if entry.is_file():
+            return _Entry(entry.name, is_folder=False, size_bytes=entry.stat().st_size)
+        if entry.is_dir():
+            status = entry.stat()
+            return _Entry(entry.name, is_folder=True, identity=(status.st_dev, status.st_ino))
+        why = "it is a link that leads nowhere" if entry.is_symlink() else "it is neither a file nor a folder"
+    except OSError as exc:
+        why = f"it cannot be looked at ({exc.strerror})"
+    return _Entry(entry.name, is_folder=False, odd=why)
 
 
 @functools.cache

@@ -73,6 +73,53 @@ def test_a_link_to_a_file_is_a_file_and_a_broken_one_is_not_there(tmp_path: Path
     assert paths(tmp_path, "*") == ["/link.jpg"]
 
 
+def test_odd_things_are_passed_over_and_told_and_the_rest_is_listed(tmp_path: Path) -> None:
+    make(tmp_path, "a.jpg", "cam1/b.jpg", "cam1/deep/c.jpg", "cam2/d.jpg")
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    (tmp_path / "gone.jpg").symlink_to("nowhere.jpg")
+    (tmp_path / "cam1" / "deep" / "up").symlink_to(tmp_path / "cam1")
+    (tmp_path / "cam1" / "self").symlink_to(".")
+    (tmp_path / "cam1" / "top").symlink_to(tmp_path)
+    (tmp_path / "same").symlink_to("cam2")
+    os.mkfifo(tmp_path / "cam2" / "pipe.jpg")
+    told: dict[str, str] = {}
+
+    found = [file.path for file in list_folder(str(tmp_path), "**/*.jpg", odd=lambda path, why: told.update({path: why}))]
+
+    assert found == ["/a.jpg", "/cam1/b.jpg", "/cam1/deep/c.jpg", "/cam2/d.jpg", "/same/d.jpg"]
+    assert told == {
+        f"{tmp_path}/loop.jpg": "it cannot be looked at (Too many levels of symbolic links)",
+        f"{tmp_path}/gone.jpg": "it is a link that leads nowhere",
+        f"{tmp_path}/cam1/deep/up": "it is a link to a folder that it lies in",
+        f"{tmp_path}/cam1/self": "it is a link to a folder that it lies in",
+        f"{tmp_path}/cam1/top": "it is a link to a folder that it lies in",
+        f"{tmp_path}/cam2/pipe.jpg": "it is neither a file nor a folder",
+        f"{tmp_path}/same/pipe.jpg": "it is neither a file nor a folder",
+    }
+
+
+def test_odd_things_that_nobody_asked_for_are_not_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make(tmp_path, "a.jpg")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "gone.jpg").symlink_to("nowhere.jpg")
+
+    assert paths(tmp_path, "*.jpg") == ["/a.jpg"]
+    assert [record.getMessage() for record in caplog.records] == [f"Passing over {tmp_path}/gone.jpg: it is a link that leads nowhere"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")
+def test_a_subfolder_that_cannot_be_read_does_not_cost_the_rest(tmp_path: Path) -> None:
+    make(tmp_path, "cam1/a.jpg", "cam2/b.jpg")
+    (tmp_path / "cam1").chmod(0)
+    told: list[str] = []
+    try:
+        found = [file.path for file in list_folder(str(tmp_path), "**", odd=lambda path, _: told.append(path))]
+    finally:
+        (tmp_path / "cam1").chmod(0o700)
+
+    assert (found, told) == (["/cam2/b.jpg"], [f"{tmp_path}/cam1"])
+
+
 def test_a_memory_file_system_is_listed_like_a_disk() -> None:
     import fsspec
 
