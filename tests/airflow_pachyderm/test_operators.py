@@ -743,6 +743,15 @@ def test_a_commit_that_is_not_there_is_no_success(kind: type[Any], deferrable: b
 
 @DONE
 @pytest.mark.parametrize("kind", [PachydermWaitForCommitOperator, PachydermJobSensor])
+@pytest.mark.parametrize("commit_set", ["", "None", "master"])
+def test_what_is_no_id_is_not_waited_for(kind: type[Any], commit_set: str, deferrable: bool) -> None:
+    """A template without a value. To some servers the empty id is all commits."""
+    with pytest.raises(PachydermInvalidError, match="is no id of a commit set"):
+        Task(kind(task_id="wait", commit_set=commit_set, deferrable=deferrable)).run()
+
+
+@DONE
+@pytest.mark.parametrize("kind", [PachydermWaitForCommitOperator, PachydermJobSensor])
 def test_a_server_that_knows_no_jobs_of_an_unknown_commit_is_asked_for_the_commit(
     monkeypatch: pytest.MonkeyPatch, kind: type[Any], deferrable: bool
 ) -> None:

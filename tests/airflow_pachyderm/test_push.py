@@ -126,6 +126,11 @@ def test_a_push_whose_files_changed_makes_a_new_commit(pfs: PfsClient, repo: str
     assert content(pfs, repo) == expected(folder)
 
 
+def test_what_is_no_id_is_never_dropped(pfs: PfsClient) -> None:
+    with pytest.raises(PachydermInvalidError, match="'' is no id of a commit set"):
+        pfs.drop_commit_set("")
+
+
 @BOTH_DIALECTS
 def test_a_commit_that_is_not_accepted_is_made_again(pfs: PfsClient, repo: str, folder: Path) -> None:
     first = push(pfs, repo, folder)

@@ -5,16 +5,18 @@ file that they answer, and fill ``repo`` instead. So nobody but this module read
 that was answered, and where a request named none, :func:`repo_of` and :func:`branch_of` say what the answer has.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from airflow_pachyderm.client.protocol import pfs_pb2
 from airflow_pachyderm.connection import PachydermConnection
-from airflow_pachyderm.exceptions import PachydermNotFoundError
+from airflow_pachyderm.exceptions import PachydermInvalidError, PachydermNotFoundError
 from airflow_pachyderm.outcome import JobOutcome
 from airflow_pachyderm.states import JobState, PipelineState
 
+_ID: Final = re.compile(r"[0-9a-f]{32}")
 # Pachyderm stores a spec with its defaults filled in, so it cannot be compared with a file's; this remembers what the file said.
 SPEC_DIGEST: Final = "airflow-pachyderm/spec-sha256"
 
@@ -161,6 +163,16 @@ def _job(info: Any, now: float) -> JobOutcome:
 
 def _seconds(timestamp: Any) -> float:
     return float(timestamp.seconds + timestamp.nanos / 1e9)
+
+
+def check_commit_set(commit_set: str) -> str:
+    """The id of a commit set, if it is one. An empty one is all commits to some servers, also to those calls that delete.
+
+    :raises PachydermInvalidError: It is no id.
+    """
+    if not _ID.fullmatch(commit_set):
+        raise PachydermInvalidError(f"{commit_set!r} is no id of a commit set: give 32 hex digits, as XCom commit of a push has them")
+    return commit_set
 
 
 def commit_set_request(commit_set: str) -> Any:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import grpc
 
-from airflow_pachyderm.client.answers import Commit, FileEntry, parse_commit, parse_entry
+from airflow_pachyderm.client.answers import Commit, FileEntry, check_commit_set, parse_commit, parse_entry
 from airflow_pachyderm.client.channel import LIST_TIMEOUT_SECONDS, Client
 from airflow_pachyderm.client.errors import remote, translate
 from airflow_pachyderm.client.protocol import pfs_pb2
@@ -147,10 +147,11 @@ class PfsClient(Client):
     def drop_commit_set(self, commit_set: str) -> bool:
         """Delete a commit and all that it caused downstream.
 
-        :return: False if it was gone.
+        :return: False if it was gone. A server of the 2.12 line does not say so: True.
         :raises PachydermConflictError: A later commit builds on it.
+        :raises PachydermInvalidError: It is no id.
         """
-        request = pfs_pb2.DropCommitSetRequest(commit_set=pfs_pb2.CommitSet(id=commit_set))
+        request = pfs_pb2.DropCommitSetRequest(commit_set=pfs_pb2.CommitSet(id=check_commit_set(commit_set)))
         try:
             self._call(self.server.stubs.pfs.DropCommitSet, request)
         except grpc.RpcError as exc:

@@ -14,6 +14,7 @@ from airflow_pachyderm.client.answers import (
     SPEC_DIGEST,
     Datum,
     Pipeline,
+    check_commit_set,
     commit_set_request,
     parse_datum,
     parse_jobs,
@@ -129,8 +130,9 @@ class PpsClient(Client):
         """The jobs that a commit caused, upstream ones first; none when no pipeline reads it.
 
         :raises PachydermNotFoundError: There is no such commit set.
+        :raises PachydermInvalidError: It is no id.
         """
-        request = pps_pb2.InspectJobSetRequest(job_set=pps_pb2.JobSet(id=commit_set))
+        request = pps_pb2.InspectJobSetRequest(job_set=pps_pb2.JobSet(id=check_commit_set(commit_set)))
         jobs = parse_jobs(self._call(self.server.stubs.pps.InspectJobSet, request), now=time.time())
         if not jobs:  # which a 2.12 server says of any id
             commits = self._call(self.server.stubs.pfs.InspectCommitSet, commit_set_request(commit_set))

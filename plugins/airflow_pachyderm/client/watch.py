@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import grpc
 
-from airflow_pachyderm.client.answers import commit_set_request, parse_jobs, require_commits
+from airflow_pachyderm.client.answers import check_commit_set, commit_set_request, parse_jobs, require_commits
 from airflow_pachyderm.client.channel import UNARY_TIMEOUT_SECONDS, Stubs, shared_stubs
 from airflow_pachyderm.client.errors import translate
 from airflow_pachyderm.client.poll import poll
@@ -87,7 +87,7 @@ async def stop_commit_set(connection: PachydermConnection, commit_set: str, *, r
 
 
 async def _jobs(stubs: Stubs, connection: PachydermConnection, commit_set: str) -> list[JobOutcome]:
-    request = pps_pb2.InspectJobSetRequest(job_set=pps_pb2.JobSet(id=commit_set))
+    request = pps_pb2.InspectJobSetRequest(job_set=pps_pb2.JobSet(id=check_commit_set(commit_set)))
     stream = stubs.pps.InspectJobSet(request, timeout=UNARY_TIMEOUT_SECONDS, metadata=stubs.metadata)
     jobs = parse_jobs([info async for info in stream], now=time.time())
     if not jobs:  # which a 2.12 server says of any id
