@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from dags.provisioning.kube import Kube
 
 ENDPOINT_EXTRA: Final = "gke_endpoint"
+LONGEST_ARCHIVE: Final = 750_000  # bytes of a chart; in base64 they must fit into a ConfigMap, for which Kubernetes takes 1 MiB
+_MISSING_CHART: Final = "put the archive where this worker can read it, or correct the Param chart"
 
 
 class Clients:
@@ -105,13 +107,31 @@ class Clients:
         return key if isinstance(key, str) else json.dumps(key)
 
     def chart_archive(self) -> bytes | None:
-        """The chart's archive from its bucket; None when Helm pulls it from a repository or a registry.
+        """The chart's archive; None when Helm pulls it from a repository or a registry.
 
-        :raises StackInvalidError: It is not there.
+        No more than :data:`LONGEST_ARCHIVE` bytes and one are read: what is longer is none that could be installed.
+
+        :raises StackInvalidError: It is not there, or must not be read.
         """
-        chart = self.stack.release.chart
-        if not chart.startswith("gs://"):
+        release = self.stack.release
+        if not release.is_archive:
             return None
+        if release.chart.startswith("gs://") and "@" not in release.chart.removeprefix("gs://").partition("/")[0]:
+            return self._from_bucket(release.chart)
+        from airflow_pachyderm.files import open_filesystem
+
+        try:
+            filesystem, path = open_filesystem(release.chart)
+            with filesystem.open(path, "rb") as stream:
+                archive: bytes = stream.read(LONGEST_ARCHIVE + 1)
+        except FileNotFoundError as exc:
+            raise StackInvalidError(f"There is no chart at {release.chart}: {_MISSING_CHART}") from exc
+        except Exception as exc:  # each fsspec back end raises its own SDK's errors; this is their edge
+            raise StackInvalidError(f"The chart {release.chart} cannot be read: {exc}; {_MISSING_CHART}") from exc
+        return archive
+
+    def _from_bucket(self, chart: str) -> bytes:
+        """From a ``gs://`` URL that names no connection: with this stack's Google connection, and Google's own client."""
         from google.api_core.exceptions import NotFound
 
         from dags.provisioning.google_errors import CALL, translated
@@ -119,9 +139,9 @@ class Clients:
         bucket, _, name = chart.removeprefix("gs://").partition("/")
         try:
             with translated(f"read the chart {chart}", permission="roles/storage.objectViewer on its bucket"):
-                archive: bytes = self.storage.bucket(bucket).blob(name).download_as_bytes(**CALL)
+                archive: bytes = self.storage.bucket(bucket).blob(name).download_as_bytes(end=LONGEST_ARCHIVE, **CALL)
         except NotFound as exc:
-            raise StackInvalidError(f"There is no chart at {chart}: put the archive there, or correct the Param chart") from exc
+            raise StackInvalidError(f"There is no chart at {chart}: {_MISSING_CHART}") from exc
         return archive
 
 

@@ -14,6 +14,8 @@ import jsonschema
 import yaml
 
 from dags.provisioning import manifests
+from dags.provisioning.clients import LONGEST_ARCHIVE
+from dags.provisioning.diagnosis import told, troubles
 from dags.provisioning.errors import DifferentError, StackInvalidError, StepFailedError
 from dags.provisioning.kube import Kube, Manifest
 from dags.provisioning.outcome import Change, Done, Outcome, Pending
@@ -22,7 +24,7 @@ from dags.provisioning.stack import Stack
 log = logging.getLogger(__name__)
 
 JOB: Final = "job"
-CONFIG_MAP_LIMIT: Final = 1_000_000  # bytes; Kubernetes refuses more than 1 MiB in one object
+SEEN: Final = "seen"
 CHART_FILE: Final = "chart.json"
 SCHEMA_FILE: Final = "values.schema.json"
 
@@ -36,13 +38,14 @@ def ensure_release(kube: Kube, stack: Stack, progress: dict[str, str], *, archiv
     :raises StackInvalidError: The archive is not the one with the given digest, or its schema refuses the values.
     :raises StepFailedError: Helm failed; its last lines follow.
     """
-    if job := progress.get(JOB):
-        return _settle(kube, stack, job, installed=True)
-    values = manifests.values(stack)
+    if JOB in progress:
+        return _settle(kube, stack, progress, installed=True)
+    recorded = _recorded(kube, stack)
+    values = manifests.values(stack, host_path=host_path(recorded))
     if archive is not None:
         check_archive(archive, stack, values)
     chart = {"chart": stack.release.chart, "version": stack.release.version, "sha256": stack.release.sha256}
-    if differences := list(_changed(_recorded(kube, stack), {"chart": chart, "values": values})):
+    if differences := list(_changed(recorded, {"chart": chart, "values": values})):
         if not stack.release.allowed_upgrade:
             raise DifferentError("The Helm release pachyderm", differences, "set upgrade to change it, or change the Params to match it")
         log.info("upgrading the release: %s", "; ".join(differences))
@@ -74,8 +77,8 @@ def remove_release(kube: Kube, stack: Stack, progress: dict[str, str], *, run: s
     :param run: Label of the run that asks.
     :raises StepFailedError: Helm failed; its last lines follow.
     """
-    if job := progress.get(JOB):
-        return _settle(kube, stack, job, installed=False)
+    if JOB in progress:
+        return _settle(kube, stack, progress, installed=False)
     if kube.get("v1", "ServiceAccount", manifests.INSTALLER, namespace=stack.namespace) is None:
         return Done(change=Change.ABSENT, message=f"Namespace {stack.namespace} has no Helm release of this stack")
     wanted = manifests.uninstall_job(stack, run=run)
@@ -86,7 +89,7 @@ def remove_release(kube: Kube, stack: Stack, progress: dict[str, str], *, run: s
         return Pending(message=f"Job {name} of an earlier try is being removed")
     if not found:
         kube.ensure(wanted)
-    return _settle(kube, stack, name, installed=False)
+    return _settle(kube, stack, {JOB: name}, installed=False)
 
 
 def check_archive(archive: bytes, stack: Stack, values: dict[str, Any]) -> None:
@@ -95,14 +98,15 @@ def check_archive(archive: bytes, stack: Stack, values: dict[str, Any]) -> None:
     :raises StackInvalidError: Names both digests, or the value that the schema refuses.
     """
     release = stack.release
+    if len(archive) > LONGEST_ARCHIVE:
+        raise StackInvalidError(
+            f"The chart {release.chart} has more than {LONGEST_ARCHIVE} bytes, too many for a ConfigMap: is it the chart's archive? "
+            "A larger one Helm can pull itself, from an oci:// registry or an https:// chart repository"
+        )
     digest = hashlib.sha256(archive).hexdigest()
     if digest != release.sha256:
         raise StackInvalidError(
             f"The chart {release.chart} has digest {digest}, not {release.sha256}: put the right archive there, or correct chart_sha256"
-        )
-    if len(archive) * 4 / 3 > CONFIG_MAP_LIMIT:
-        raise StackInvalidError(
-            f"The chart {release.chart} has {len(archive)} bytes, too many for a ConfigMap: serve it from an oci:// or https:// address"
         )
     schema = _schema(archive)
     if schema is None:
@@ -121,6 +125,12 @@ def _schema(archive: bytes) -> Any:
             return json.load(file) if file else None
     except (tarfile.TarError, OSError, ValueError) as exc:
         raise StackInvalidError(f"The chart's archive cannot be read: {exc}; package it with helm package") from exc
+
+
+def host_path(recorded: dict[str, Any] | None) -> str | None:
+    """Where on the node the data of an installed release lies: it stays there, whatever a later version of this module would choose."""
+    storage: dict[str, Any] = ((recorded or {}).get("values", {}).get("pachd") or {}).get("storage") or {}
+    return (storage.get("local") or {}).get("hostPath")
 
 
 def _recorded(kube: Kube, stack: Stack) -> dict[str, Any] | None:
@@ -164,7 +174,12 @@ def _changed(current: Any, wanted: Any, path: str = "") -> Iterator[str]:
         yield f"{path} is {json.dumps(current)}, asked for {json.dumps(wanted)}"
 
 
-def _settle(kube: Kube, stack: Stack, name: str, *, installed: bool) -> Outcome:
+def _settle(kube: Kube, stack: Stack, progress: dict[str, str], *, installed: bool) -> Outcome:
+    """Look at Helm's Job: done, failed, or at work; in the last case with what keeps pods from running, which Helm does not say.
+
+    :param progress: The Job's name, and what was last seen: when the Job's own time is up, its pod and the pod's log are gone.
+    """
+    name, seen = progress[JOB], progress.get(SEEN, "")
     doing, done = ("install", "installed") if installed else ("remove", "removed")
     found = kube.get("batch/v1", "Job", name, namespace=stack.namespace)
     if found is None:
@@ -177,19 +192,23 @@ def _settle(kube: Kube, stack: Stack, name: str, *, installed: bool) -> Outcome:
             return Done(change=change, message=f"Helm {done} release pachyderm in namespace {stack.namespace} (Job {name})")
         case "Failed":
             reason = next((c.get("message", "") for c in _conditions(found) if c["type"] == "Failed"), "")
+            lines = _job_log(kube, stack, name)
+            why = troubles(kube, stack.namespace, workers=False, unready=True) if installed else []
             raise StepFailedError(
-                f"Helm could not {doing} Pachyderm (Job {name}: {reason}). Its last lines:\n{_job_log(kube, stack, name)}"
+                f"Helm could not {doing} Pachyderm (Job {name}: {reason})."
+                + (f" Its last lines:\n{lines}" if lines else f" Its pod is gone, and its log with it. Seen last:\n{seen or 'nothing'}")
+                + (f"\nWhat does not run:\n{told(why)}" if why else "")
             )
-        case _:
-            return Pending(message=f"Helm is at work in Job {name}", progress={JOB: name})
+    why = troubles(kube, stack.namespace, workers=False)
+    if any(trouble.is_hopeless for trouble in why):
+        raise StepFailedError(f"Helm waits in Job {name}, and waiting cannot help. What does not run:\n{told(why)}")
+    now = f"Helm is at work in Job {name}" + (f". What does not run yet:\n{told(why)}" if why else "")
+    return Pending(message=now, progress={JOB: name, SEEN: told(why) or _job_log(kube, stack, name, lines=5) or seen})
 
 
-def _job_log(kube: Kube, stack: Stack, name: str) -> str:
+def _job_log(kube: Kube, stack: Stack, name: str, *, lines: int = 40) -> str:
     pods = kube.objects("v1", "Pod", namespace=stack.namespace, labels=f"job-name={name}")
-    return (
-        "\n".join(kube.logs(pod["metadata"]["name"], namespace=stack.namespace) for pod in pods)
-        or "(no pod was started, or it wrote nothing)"
-    )
+    return "\n".join(kube.logs(pod["metadata"]["name"], namespace=stack.namespace, lines=lines) for pod in pods).strip()
 
 
 def _is_installed(kube: Kube, stack: Stack) -> bool:

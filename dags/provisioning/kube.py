@@ -41,6 +41,7 @@ KINDS: Final[Mapping[tuple[str, str], tuple[str, bool]]] = {
     ("v1", "ConfigMap"): ("configmaps", True),
     ("v1", "Service"): ("services", True),
     ("v1", "Pod"): ("pods", True),
+    ("v1", "Event"): ("events", True),
     ("v1", "PersistentVolumeClaim"): ("persistentvolumeclaims", True),
     ("apps/v1", "Deployment"): ("deployments", True),
     ("apps/v1", "StatefulSet"): ("statefulsets", True),
@@ -66,12 +67,15 @@ class Kube:
             return None
         return found
 
-    def objects(self, api_version: str, kind: str, *, namespace: str | None = None, labels: str | None = None) -> list[Manifest]:
+    def objects(
+        self, api_version: str, kind: str, *, namespace: str | None = None, labels: str | None = None, fields: str | None = None
+    ) -> list[Manifest]:
         """All objects of a kind, of one namespace or of all; none when the namespace does not exist.
 
         :param labels: A label selector.
+        :param fields: A field selector.
         """
-        query = [("limit", "500")] + ([("labelSelector", labels)] if labels else [])
+        query = [("limit", "500")] + ([("labelSelector", labels)] if labels else []) + ([("fieldSelector", fields)] if fields else [])
         items: list[Manifest] = []
         while True:
             try:
@@ -83,6 +87,15 @@ class Kube:
             if not following:
                 return items
             query = [pair for pair in query if pair[0] != "continue"] + [("continue", following)]
+
+    def visible(self, api_version: str, kind: str, *, namespace: str | None = None, fields: str | None = None) -> list[Manifest] | None:
+        """As :meth:`objects`; None when this account may not list them."""
+        try:
+            return self.objects(api_version, kind, namespace=namespace, fields=fields)
+        except StepFailedError as exc:
+            if isinstance(exc.__cause__, ApiException) and exc.__cause__.status == http.HTTPStatus.FORBIDDEN:
+                return None
+            raise
 
     def ensure(self, manifest: Manifest) -> Change:
         """Make the object be there with at least the fields of ``manifest``.
@@ -126,12 +139,16 @@ class Kube:
             return False
         return True
 
-    def logs(self, pod: str, *, namespace: str, lines: int = 40) -> str:
-        """The last lines that a pod wrote; "" when it has not begun."""
+    def logs(self, pod: str, *, namespace: str, container: str | None = None, previous: bool = False, lines: int = 40) -> str:
+        """The last lines that a pod wrote; "" when it has not begun.
+
+        :param container: Which one; needed where a pod has several.
+        :param previous: Of the container's run before the present one.
+        """
+        query = [("tailLines", str(lines))]
+        query += ([("container", container)] if container else []) + ([("previous", "true")] if previous else [])
         try:
-            return str(
-                self._call("GET", f"{_path('v1', 'Pod', namespace, pod)}/log", query=[("tailLines", str(lines))], response_type="str")
-            )
+            return str(self._call("GET", f"{_path('v1', 'Pod', namespace, pod)}/log", query=query, text=True))
         except ApiException as exc:
             log.info("pod %s has no log: %s", pod, _reason(exc))
             return ""
@@ -153,10 +170,11 @@ class Kube:
         query: list[tuple[str, str]] | None = None,
         body: Manifest | None = None,
         content: str | None = None,
-        response_type: str = "object",
+        text: bool = False,
     ) -> Any:
         """One request, repeated while the server is overloaded or away: every one of ours may be repeated.
 
+        :param text: The answer is text, not JSON. The client would hand out such an answer as Python shows its bytes (``b'…'``).
         :raises ApiException: The server refuses it.
         :raises TransientError: It could not be asked, or was overloaded each time.
         """
@@ -164,17 +182,19 @@ class Kube:
         wait = FIRST_WAIT
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return self._api.call_api(
+                answer = self._api.call_api(
                     path,
                     method,
                     query_params=query or [],
                     header_params=headers,
                     body=body,
                     auth_settings=["BearerToken"],
-                    response_types_map=dict.fromkeys(_GOOD, response_type),
+                    response_types_map=dict.fromkeys(_GOOD, "object"),
                     _return_http_data_only=True,
+                    _preload_content=not text,
                     _request_timeout=TIMEOUT,
                 )
+                return answer.data.decode("utf-8", "replace") if text else answer
             except ApiException as exc:
                 if exc.status not in _TRANSIENT:
                     raise

@@ -23,6 +23,7 @@ SECRET_VALUES: Final = "tuskwatch-helm-secrets"  # noqa: S105  a name
 CHART: Final = "tuskwatch-helm-chart"
 VALUES_FILE: Final = "values.yaml"
 CHART_FILE: Final = "pachyderm.tgz"
+HOST_PATH: Final = "/var/pachyderm"
 HELM_SECONDS: Final = 15 * 60
 JOB_SECONDS: Final = HELM_SECONDS + 10 * 60  # Helm's own limit, the image's pull, and the repair of an interrupted release
 
@@ -47,8 +48,12 @@ def base(stack: Stack) -> list[Manifest]:
     return [document for document in yaml.safe_load_all(text) if document]
 
 
-def values(stack: Stack) -> dict[str, Any]:
-    """The chart's values, without the secret ones."""
+def values(stack: Stack, *, host_path: str | None = None) -> dict[str, Any]:
+    """The chart's values, without the secret ones.
+
+    :param host_path: Folder on the node for Pachyderm's data where there is no bucket; None: a folder of this namespace's own, since two
+        Pachyderms that share one delete each other's data.
+    """
     release = stack.release
     text = _render(
         "values.yaml.j2",
@@ -56,6 +61,7 @@ def values(stack: Stack) -> dict[str, Any]:
         image_registry=release.image_registry and release.image_registry.rstrip("/") + "/",  # the chart joins it to the name as it is
         image_tag=release.image_tag,
         bucket=stack.bucket.name if stack.bucket else None,
+        host_path=host_path or f"{HOST_PATH}/{stack.namespace}/",
         workload_identity=stack.cluster.workload_identity if stack.cluster else None,
         storage_gb=release.storage_gb,
         storage_class=release.storage_class,

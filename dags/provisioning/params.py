@@ -158,21 +158,22 @@ def provision_params() -> dict[str, Param]:
             "https://helm.pachyderm.com",
             type="string",
             title="Chart",
-            description="A chart repository (https://), a registry (oci://), or an archive in a bucket (gs://).",
+            description="A chart repository (https://), a registry (oci://), or an archive (….tgz): a path that workers read, or any URL "
+            "that fsspec opens, such as file://, gs:// or gs://connection@bucket/.",
             section=_PACHYDERM,
         ),
         "chart_version": Param(
             "2.11.6",
             type="string",
             title="Chart version",
-            description="What Helm pulls. Of an archive in a bucket: the version that it has.",
+            description="What Helm pulls. Of an archive: the version that it has.",
             section=_PACHYDERM,
         ),
         "chart_sha256": Param(
             None,
             type=_TEXT,
             title="Chart digest",
-            description="SHA-256 of the archive, as sha256sum prints it: another archive is not installed. Required for gs://.",
+            description="SHA-256 of the archive, as sha256sum prints it: another archive is not installed. Required for an archive.",
             section=_PACHYDERM,
         ),
         "image_registry": Param(
@@ -253,7 +254,8 @@ def provision_params() -> dict[str, Param]:
             "google_cloud_default",
             type="string",
             title="Google connection",
-            description="Airflow connection that makes bucket and cluster, logs in to the cluster, and reads a chart from gs://.",
+            description="Airflow connection that makes bucket and cluster, logs in to the cluster, and reads a chart from gs:// whose URL "
+            "names no other.",
             section=_CONNECTIONS,
         ),
         "kubernetes_conn_id": Param(

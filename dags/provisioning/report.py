@@ -9,10 +9,11 @@ from airflow_pachyderm.exceptions import PachydermError
 from airflow_pachyderm.states import JOB_FAILED, PIPELINE_FAILED, PipelineState
 from dags.provisioning import manifests, pachd
 from dags.provisioning.clients import Clients
+from dags.provisioning.diagnosis import troubles
 from dags.provisioning.errors import ProvisionError
 from dags.provisioning.kube import Kube
 from dags.provisioning.stack import Exposure, Stack
-from dags.provisioning.workloads import pod_troubles, replicas, workloads
+from dags.provisioning.workloads import replicas, workloads
 
 DISK_FULL: Final = 0.85  # of a volume's bytes: a problem from here on
 _UNWELL: Final = PIPELINE_FAILED | {PipelineState.CRASHING, PipelineState.RESTARTING}
@@ -30,6 +31,10 @@ class Report:
         self.lines.append(f"  {'!!' if problem else 'ok'} {text}")
         if problem:
             self.problems.append(text)
+
+    def warn(self, text: str) -> None:
+        """Add a finding that is worth knowing, and no reason to wake anyone."""
+        self.lines.append(f"  ?? {text}")
 
     def section(self, title: str) -> None:
         """Begin a section."""
@@ -131,12 +136,12 @@ def _pods(clients: Clients, report: Report) -> None:
         ready, wanted = replicas(workload)
         images = [container["image"] for container in workload["spec"]["template"]["spec"]["containers"]]
         report.note(f"{workload['metadata']['name']} {ready}/{wanted} ready, {', '.join(images)}", problem=ready < wanted)
-    for trouble in pod_troubles(kube, stack):
-        report.note(trouble, problem=True)
+    for trouble in troubles(kube, stack.namespace, unready=True):
+        report.note(str(trouble), problem=True)
 
 
 def _disks(clients: Clients, report: Report) -> None:
-    usage = _usage(clients.kube, clients.stack)
+    usage = _usage(clients.kube, clients.stack, report)
     claims = clients.kube.objects("v1", "PersistentVolumeClaim", namespace=clients.stack.namespace)
     for claim in claims:
         name, phase = claim["metadata"]["name"], claim.get("status", {}).get("phase", "Pending")
@@ -148,12 +153,17 @@ def _disks(clients: Clients, report: Report) -> None:
         report.note("no volume claims")
 
 
-def _usage(kube: Kube, stack: Stack) -> dict[str, float]:
-    """Used fraction of each volume claim, from the kubelets; empty where this account may not ask them."""
+def _usage(kube: Kube, stack: Stack, report: Report) -> dict[str, float]:
+    """Used fraction of each volume claim, from the kubelets; without those that do not say, or that this account may not ask."""
     found: dict[str, float] = {}
-    for node in (kube.raw("/api/v1/nodes") or {"items": []})["items"]:
-        stats = kube.raw(f"/api/v1/nodes/{node['metadata']['name']}/proxy/stats/summary") or {}
-        found.update(_claims_of(stats, stack.namespace))
+    for node in kube.visible("v1", "Node") or []:
+        name = node["metadata"]["name"]
+        try:
+            stats = kube.raw(f"/api/v1/nodes/{name}/proxy/stats/summary") or {}
+        except ProvisionError as exc:
+            report.warn(f"how full the volumes on node {name} are cannot be read: {exc}")
+        else:
+            found.update(_claims_of(stats, stack.namespace))
     return found
 
 

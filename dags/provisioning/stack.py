@@ -22,7 +22,8 @@ _PROJECT: Final = re.compile(r"[a-z][-a-z0-9]{4,28}[a-z0-9]")
 _ZONE: Final = re.compile(r"[a-z]+(-[a-z]+)+\d+-[a-z]")
 _REGION: Final = re.compile(r"[a-z]+(-[a-z]+)+\d+")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
-_CHART: Final = re.compile(r"(gs|oci|https)://[^\s'\"$`\\]+")
+_CHART: Final = re.compile(r"([a-z][a-z0-9+.-]*://|/)[^\s'\"$`\\]+")
+_PULLED: Final = ("oci://", "https://")  # what Helm itself can pull a chart from, in the cluster
 
 
 class Target(StrEnum):
@@ -75,9 +76,10 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
 class Release(msgspec.Struct, frozen=True, kw_only=True):
     """Pachyderm by its Helm chart.
 
-    :ivar chart: ``gs://bucket/pachyderm-X.tgz``, ``oci://registry/pachyderm`` or the ``https://`` address of a chart repository.
+    :ivar chart: ``oci://registry/pachyderm``, the ``https://`` address of a chart repository, or the path or URL of an archive
+        (``pachyderm-X.tgz``), anything that fsspec opens.
     :ivar version: The chart's version.
-    :ivar sha256: Of the chart's archive, 64 hex digits; needed for ``gs://``.
+    :ivar sha256: Of the chart's archive, 64 hex digits; needed for an archive.
     :ivar image_tag: Tag of the Pachyderm images; None: the chart's own.
     :ivar image_registry: Registry to pull them from; None: the chart's own.
     :ivar helm_image: Image with ``helm`` and a shell, which installs the chart.
@@ -96,6 +98,11 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     storage_class: str | None = None
     console: bool = True
     allowed_upgrade: bool = False
+
+    @property
+    def is_archive(self) -> bool:
+        """``chart`` is an archive, which is read here and handed to Helm; otherwise Helm pulls it."""
+        return not self.chart.startswith(_PULLED) or (self.chart.startswith("https://") and self.chart.endswith(".tgz"))
 
 
 class Connections(msgspec.Struct, frozen=True, kw_only=True):
@@ -251,11 +258,13 @@ def _cluster_problems(cluster: Cluster) -> list[str]:
 def _release_problems(release: Release) -> list[str]:
     problems = []
     if not _CHART.fullmatch(release.chart):
-        problems.append(f"chart {release.chart!r} must be a gs://, oci:// or https:// address without blanks and quotes")
+        problems.append(
+            f"chart {release.chart!r} must be an oci:// or https:// address, or an archive's path from / or URL, without blanks and quotes"
+        )
     if release.sha256 is not None and not _SHA256.fullmatch(release.sha256):
         problems.append(f"chart_sha256 {release.sha256!r} is not a SHA-256 digest of 64 lower-case hex digits")
-    if release.chart.startswith("gs://") and release.sha256 is None:
-        problems.append("chart_sha256 is needed for a chart from a bucket: the output of sha256sum on the archive you put there")
+    elif release.is_archive and release.sha256 is None:
+        problems.append("chart_sha256 is needed for an archive: what sha256sum prints for the file that you put there")
     return problems
 
 

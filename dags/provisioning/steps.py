@@ -87,6 +87,12 @@ def _pachd(request: Request) -> Outcome:
     return pachd.pachd_answers(request.clients.pachyderm, way_in=report.way_in(request.stack, request.clients.kube))
 
 
+def _workers(request: Request) -> Outcome:
+    from dags.provisioning import pachd, workloads
+
+    return workloads.workers_ready(request.clients.kube, request.stack, pachd.pipelines(request.clients.pachyderm))
+
+
 def _no_pipelines(request: Request) -> Outcome:
     from dags.provisioning import pachd
 
@@ -145,6 +151,7 @@ STEPS: Final[Mapping[str, Step]] = {
     "release": _release,
     "pods": _pods,
     "pachd": _pachd,
+    "workers": _workers,
     "no-pipelines": _no_pipelines,
     "no-release": _no_release,
     "no-volumes": _no_volumes,

@@ -1,15 +1,19 @@
 """What runs in the stack's namespace, and what would outlive it: workloads, volumes, load balancers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
+from airflow_pachyderm.states import PIPELINE_FAILED, PipelineState
 from dags.provisioning import manifests
-from dags.provisioning.errors import DifferentError
+from dags.provisioning.diagnosis import told, troubles
+from dags.provisioning.errors import DifferentError, StepFailedError
 from dags.provisioning.kube import MANAGED_BY_LABEL, Kube, Manifest
 from dags.provisioning.outcome import Change, Done, Outcome, Pending
+from dags.provisioning.pachd import PipelineStatus
 from dags.provisioning.stack import OWNER, RUN_LABEL, STACK_LABEL, Stack
 
 _WORKLOADS: Final = ("Deployment", "StatefulSet")
+_NOT_UP: Final = PIPELINE_FAILED | {PipelineState.STARTING, PipelineState.RESTARTING, PipelineState.CRASHING}
 
 
 def ensure_base(kube: Kube, stack: Stack) -> Outcome:
@@ -50,12 +54,37 @@ def workloads_ready(kube: Kube, stack: Stack) -> Outcome:
         waiting += [f"{name} is not there" for name in sorted(missing)]
     if not waiting:
         return Done(change=Change.FOUND, message=f"All pods of {count} workloads in namespace {stack.namespace} are ready")
-    troubles = list(pod_troubles(kube, stack))
-    return Pending(message=f"Pods are not ready: {', '.join(waiting)}{'; ' if troubles else ''}{'; '.join(troubles)}")
+    why = troubles(kube, stack.namespace, workers=False)
+    message = f"Pods are not ready: {', '.join(waiting)}" + (f". What does not run:\n{told(why)}" if why else "")
+    if any(trouble.is_hopeless for trouble in why):
+        raise StepFailedError(f"{message}\nWaiting cannot help")
+    return Pending(message=message)
+
+
+def workers_ready(kube: Kube, stack: Stack, pipelines: Sequence[PipelineStatus]) -> Outcome:
+    """Wait until the workers of every pipeline are up.
+
+    :param pipelines: As Pachyderm tells them.
+    :raises StepFailedError: One of them cannot start, and waiting cannot help. Nothing is removed: the specs are to be mended.
+    """
+    why = troubles(kube, stack.namespace, workers=True)
+    waiting = [f"{one.name} is {one.state.value}" + (f" ({one.reason})" if one.reason else "") for one in pipelines if one.state in _NOT_UP]
+    if not waiting and not why:
+        return Done(change=Change.FOUND, message=f"The workers of {len(pipelines)} pipelines are up")
+    message = f"Workers are not up: {', '.join(waiting) or 'pods do not run'}" + (f". What does not run:\n{told(why)}" if why else "")
+    if any(trouble.is_hopeless for trouble in why) or any(one.state in PIPELINE_FAILED for one in pipelines):
+        raise StepFailedError(
+            f"{message}\nWaiting cannot help: correct image, resourceRequests or sidecarResourceRequests in the specs, run "
+            "bootstrap_pipelines, and clear this task"
+        )
+    return Pending(message=message)
 
 
 def remove_volumes(kube: Kube, stack: Stack) -> Outcome:
-    """Delete load balancers, then volumes, and wait until both are gone, since each is billed and survives its cluster."""
+    """Delete load balancers, then volumes, and wait until both are gone, since each is billed and survives its cluster.
+
+    A volume claim stays for as long as a pod mounts it. Helm has removed what starts such pods; one that is still there is deleted.
+    """
     namespace = kube.get("v1", "Namespace", stack.namespace)
     if namespace is None:
         return Done(change=Change.ABSENT, message=f"Namespace {stack.namespace} is not there, nor are its volumes")
@@ -65,9 +94,14 @@ def remove_volumes(kube: Kube, stack: Stack) -> Outcome:
         if service["spec"].get("type") == "LoadBalancer":
             _delete(kube, service)
             waiting.append(f"load balancer {service['metadata']['name']}")
+    mounted = _mounts(kube, stack)
     for claim in kube.objects("v1", "PersistentVolumeClaim", namespace=stack.namespace):
         _delete(kube, claim)
-        waiting.append(f"volume claim {claim['metadata']['name']}")
+        pods = mounted.get(claim["metadata"]["name"], [])
+        for pod in pods:
+            _delete(kube, pod)
+        by = f" (mounted by {', '.join(pod['metadata']['name'] for pod in pods)})" if pods else ""
+        waiting.append(f"volume claim {claim['metadata']['name']}{by}")
     volumes, kept = _volumes(kube, stack)
     waiting += volumes
     if waiting:
@@ -108,23 +142,20 @@ def replicas(workload: Manifest) -> tuple[int, int]:
     return min(int(status.get("readyReplicas", 0)), int(status.get("updatedReplicas", 0))), wanted
 
 
-def pod_troubles(kube: Kube, stack: Stack) -> Iterator[str]:
-    """Why pods do not run: unschedulable, no image, crashing."""
-    for pod in kube.objects("v1", "Pod", namespace=stack.namespace):
-        name, status = pod["metadata"]["name"], pod.get("status", {})
-        for condition in status.get("conditions") or []:
-            if condition["type"] == "PodScheduled" and condition["status"] == "False":
-                yield f"pod {name} cannot be scheduled: {condition.get('message', 'no reason given')}"
-        for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
-            reason = container.get("state", {}).get("waiting", {}).get("reason")
-            if reason not in (None, "ContainerCreating", "PodInitializing"):
-                yield f"pod {name}: {container['name']} is {reason} after {container.get('restartCount', 0)} restarts"
-
-
 def workloads(kube: Kube, stack: Stack) -> Iterator[Manifest]:
     """Deployments and StatefulSets of the namespace."""
     for kind in _WORKLOADS:
         yield from kube.objects("apps/v1", kind, namespace=stack.namespace)
+
+
+def _mounts(kube: Kube, stack: Stack) -> dict[str, list[Manifest]]:
+    """The pods that use each volume claim of the namespace."""
+    found: dict[str, list[Manifest]] = {}
+    for pod in kube.objects("v1", "Pod", namespace=stack.namespace):
+        for volume in pod["spec"].get("volumes") or []:
+            if claim := (volume.get("persistentVolumeClaim") or {}).get("claimName"):
+                found.setdefault(claim, []).append(pod)
+    return found
 
 
 def _volumes(kube: Kube, stack: Stack) -> tuple[list[str], list[str]]:

@@ -14,7 +14,7 @@ import re
 import ssl
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from http import server
@@ -41,6 +41,7 @@ KINDS = {
     "configmaps": ("v1", "ConfigMap", "V1ConfigMap"),
     "services": ("v1", "Service", "V1Service"),
     "pods": ("v1", "Pod", "V1Pod"),
+    "events": ("v1", "Event", "CoreV1Event"),
     "persistentvolumeclaims": ("v1", "PersistentVolumeClaim", "V1PersistentVolumeClaim"),
     "deployments": ("apps/v1", "Deployment", "V1Deployment"),
     "statefulsets": ("apps/v1", "StatefulSet", "V1StatefulSet"),
@@ -108,12 +109,16 @@ class Kubernetes:
 
     :ivar token: What clients must present.
     :ivar helm_fails: How many Helm runs fail.
+    :ivar helm_hangs: Helm's pod never ends, as while ``helm --wait`` waits.
+    :ivar logs: What containers wrote, by pod and container; those of the run before under ``container (previous)``.
     :ivar steps: Requests until a Job has run, a workload is ready, or a namespace is gone.
     :ivar requests: Method and path of every request that was served.
     """
 
     token: str
     helm_fails: int = 0
+    helm_hangs: bool = False
+    logs: dict[tuple[str, str], str] = field(default_factory=dict)
     steps: int = 2
     schema: dict[str, Any] | None = None
     faults: list[Fault] = field(default_factory=list)
@@ -151,7 +156,14 @@ class Kubernetes:
             self.objects.clear()
             self._age.clear()
             self._foreign.clear()
-            node = {"status": {"conditions": [{"type": "Ready", "status": "True"}], "nodeInfo": {"kubeletVersion": "v1.33.5-gke.1080000"}}}
+            node = {
+                "spec": {},
+                "status": {
+                    "conditions": [{"type": "Ready", "status": "True"}],
+                    "nodeInfo": {"kubeletVersion": "v1.33.5-gke.1080000"},
+                    "allocatable": {"cpu": "3920m", "memory": "12660200Ki", "ephemeral-storage": "47093746742", "pods": "110"},
+                },
+            }
             self._store(("nodes", "", "node-1"), node)
 
     def kubeconfig(self) -> dict[str, Any]:
@@ -202,7 +214,7 @@ class Kubernetes:
                 raise RefusedError(404, "the server could not find the requested resource")
             plural, namespace, name = match["plural"], match["ns"] or "", match["name"] or ""
             if match["log"]:
-                return 200, "Error: INSTALLATION FAILED: timed out waiting for the condition\n"
+                return 200, self._log(namespace, name, query)
             if method == "GET" and not name:
                 return 200, self._list(plural, namespace, query)
             key = (plural, namespace, name)
@@ -214,12 +226,34 @@ class Kubernetes:
                 self._start_delete(key)
             return 200, self.objects.get(key, {"kind": "Status", "status": "Success"})
 
+    def _log(self, namespace: str, pod: str, query: dict[str, list[str]]) -> str:
+        """As the API server answers, word for word."""
+        if ("pods", namespace, pod) not in self.objects:
+            raise RefusedError(404, f'pods "{pod}" not found')
+        spec = self.objects["pods", namespace, pod].get("spec", {})
+        containers = [container["name"] for container in spec.get("containers", [])]
+        name = query.get("container", [""])[0]
+        if not name and len(containers) > 1:
+            raise RefusedError(400, f"a container name must be specified for pod {pod}, choose one of: [{' '.join(containers)}]")
+        previous = query.get("previous", ["false"])[0] == "true"
+        name = name or next(iter(containers), "")
+        text = self.logs.get((pod, f"{name} (previous)" if previous else name))
+        if text is None and previous:
+            raise RefusedError(400, f'previous terminated container "{name}" in pod "{pod}" not found')
+        if text is None and name == "helm":
+            text = "Error: INSTALLATION FAILED: timed out waiting for the condition\n"
+        return "".join((text or "").splitlines(keepends=True)[-int(query.get("tailLines", ["1000"])[0]) :])
+
     def _list(self, plural: str, namespace: str, query: dict[str, list[str]]) -> dict[str, Any]:
+        selected = _field_selector(query.get("fieldSelector", [""])[0])
         wanted = dict(pair.split("=", 1) for pair in query.get("labelSelector", [""])[0].split(",") if pair)
         items = [
             {k: v for k, v in value.items() if k not in ("kind", "apiVersion")}
             for (kind, ns, _), value in sorted(self.objects.items())
-            if kind == plural and namespace in ("", ns) and wanted.items() <= value["metadata"].get("labels", {}).items()
+            if kind == plural
+            and namespace in ("", ns)
+            and wanted.items() <= value["metadata"].get("labels", {}).items()
+            and selected(value)
         ]
         # Two objects a page: paging is the client's business too.
         start = int(query.get("continue", ["0"])[0])
@@ -273,8 +307,9 @@ class Kubernetes:
                 continue
             value = self.objects[key]
             if value["metadata"].get("deletionTimestamp"):
-                self._delete(key)
-            elif key[0] == "jobs" and not value.get("status"):
+                if key[0] != "persistentvolumeclaims" or not self._is_mounted(key):
+                    self._delete(key)
+            elif key[0] == "jobs" and not value.get("status") and not self.helm_hangs:
                 self._run_helm(key, value)
             elif key[0] in ("deployments", "statefulsets") and key[2] != self.stuck_pods:
                 count = value["spec"].get("replicas", 1)
@@ -298,6 +333,12 @@ class Kubernetes:
         if key[0] == "jobs":
             for other in [other for other, value in self.objects.items() if value["metadata"].get("labels", {}).get("job-name") == key[2]]:
                 del self.objects[other]
+
+    def _is_mounted(self, claim: Key) -> bool:
+        """Its finalizer ``kubernetes.io/pvc-protection`` keeps a claim until no pod uses it."""
+        pods = [value for (plural, namespace, _), value in self.objects.items() if plural == "pods" and namespace == claim[1]]
+        volumes = [volume for pod in pods for volume in pod.get("spec", {}).get("volumes") or []]
+        return any((volume.get("persistentVolumeClaim") or {}).get("claimName") == claim[2] for volume in volumes)
 
     def _has_claim(self, volume: dict[str, Any]) -> bool:
         claim = volume["spec"]["claimRef"]
@@ -398,6 +439,16 @@ def _subset(value: Any, like: Any) -> Any:
     return (
         {key: _subset(value.get(key), item) for key, item in like.items()} if isinstance(like, dict) and isinstance(value, dict) else value
     )
+
+
+def _field_selector(text: str) -> Callable[[dict[str, Any]], bool]:
+    tests = []
+    for pair in filter(None, text.split(",")):
+        path, unequal, value = re.fullmatch(r"([^=!]+)(!?)==?(.*)", pair).groups()  # type: ignore[union-attr]
+        if path not in ("involvedObject.name", "involvedObject.kind", "type", "status.phase", "metadata.name", "spec.nodeName"):
+            raise RefusedError(400, f'Unable to find "{path}": field label not supported: {path}')
+        tests.append((path, bool(unequal), value))
+    return lambda item: all((_lookup(item, path) == value) is not unequal for path, unequal, value in tests)
 
 
 def _lookup(value: Any, path: str) -> Any:

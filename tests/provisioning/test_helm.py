@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import tarfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import yaml
 from dags.provisioning import manifests
 from dags.provisioning.errors import DifferentError, StackInvalidError, StepFailedError
 from dags.provisioning.outcome import Change, Pending
+from dags.provisioning.tasks import _check_chart
 from tests.provisioning.conftest import CHART_BUCKET, SCHEMA, Cloud, existing_stack, finish, helm_schema, once, provision, stack
 
 
@@ -96,6 +98,30 @@ def test_a_chart_from_a_bucket_is_mounted_into_the_job(cloud: Cloud) -> None:
     provision(from_bucket(cloud, content))
     mounted = cloud.existing.objects["configmaps", "tuskwatch", manifests.CHART]["binaryData"]["pachyderm.tgz"]
     assert base64.b64decode(mounted) == content
+
+
+@pytest.mark.parametrize("prefix", ["file://", ""])
+def test_a_chart_from_a_disk_is_mounted_into_the_job(cloud: Cloud, tmp_path: Path, prefix: str) -> None:
+    content = archive()
+    (tmp_path / "pachyderm-2.11.6.tgz").write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    provision(existing_stack(chart=f"{prefix}{tmp_path}/pachyderm-2.11.6.tgz", chart_sha256=digest))
+    mounted = cloud.existing.objects["configmaps", "tuskwatch", manifests.CHART]["binaryData"]["pachyderm.tgz"]
+    assert base64.b64decode(mounted) == content
+
+
+@pytest.mark.parametrize(
+    ("chart", "message"),
+    [
+        ("file:///nowhere/pachyderm.tgz", "There is no chart at file:///nowhere/pachyderm.tgz"),
+        ("warp://charts/pachyderm.tgz", "warp://charts/pachyderm.tgz cannot be read: .*correct the URL"),
+        ("file:///dev/zero", "more than 750000 bytes"),
+    ],
+)
+def test_a_chart_that_cannot_be_read_ends_the_plan_before_anything_is_made_that_costs(cloud: Cloud, chart: str, message: str) -> None:
+    with pytest.raises(StackInvalidError, match=message):
+        _check_chart(stack(chart=chart, chart_sha256="0" * 64))
+    assert cloud.leftovers() == []
 
 
 def test_a_chart_with_another_digest_is_refused_before_anything_is_sent(cloud: Cloud) -> None:

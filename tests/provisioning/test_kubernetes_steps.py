@@ -61,19 +61,31 @@ def test_a_changed_range_is_taken_over(cloud: Cloud) -> None:
 
 def test_pods_that_do_not_start_are_named_with_their_reason(cloud: Cloud) -> None:
     wanted = existing_stack()
+    cloud.existing.stuck_pods = "pachd"
     for step in ("base", "release"):
         finish(step, wanted)
-    cloud.existing.stuck_pods = "pachd"
-    status = {"containerStatuses": [{"name": "pachd", "restartCount": 3, "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}
-    cloud.existing.put("pods", "pachd-abc", {"status": status}, namespace="tuskwatch")
-    unscheduled = {"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/2 nodes are available: Insufficient cpu"}]}
-    cloud.existing.put("pods", "etcd-0", {"status": unscheduled}, namespace="tuskwatch")
+    waiting = {"reason": "ImagePullBackOff", "message": "Back-off pulling image: i/o timeout"}
+    status = {"containerStatuses": [{"name": "pachd", "restartCount": 3, "state": {"waiting": waiting}}]}
+    cloud.existing.put("pods", "pachd-abc", {"spec": {"containers": []}, "status": status}, namespace="tuskwatch")
     for _ in range(4):
         outcome = once("pods", wanted)
     assert isinstance(outcome, Pending)
     assert "pachd 0/1" in outcome.message
-    assert "pod pachd-abc: pachd is ImagePullBackOff after 3 restarts" in outcome.message
-    assert "Insufficient cpu" in outcome.message
+    assert "pod pachd-abc, container pachd: ImagePullBackOff" in outcome.message
+
+
+def test_a_volume_claim_that_a_pod_still_mounts_is_named_with_it_and_the_pod_goes(cloud: Cloud) -> None:
+    """Kubernetes keeps such a claim for as long as the pod is there: what Helm did not remove would keep the teardown for ever."""
+    wanted = existing_stack()
+    provision(wanted)
+    finish("no-release", wanted)
+    volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "data-postgres-0"}}]
+    cloud.existing.put("pods", "psql-by-hand", {"spec": {"containers": [], "volumes": volumes}}, namespace="tuskwatch")
+    outcome = once("no-volumes", wanted)
+    assert isinstance(outcome, Pending)
+    assert "volume claim data-postgres-0 (mounted by psql-by-hand)" in outcome.message
+    finish("no-volumes", wanted)
+    assert cloud.existing.names("persistentvolumeclaims") == []
 
 
 def test_teardown_waits_for_load_balancer_and_disks_which_outlive_a_cluster(cloud: Cloud) -> None:

@@ -8,6 +8,7 @@ from dags.provisioning.clients import Clients
 from dags.provisioning.report import check, summary, way_in
 from dags.provisioning.stack import Stack
 from tests.provisioning.conftest import Cloud, existing_stack, finish, provision, stack
+from tests.provisioning.fake_kubernetes import Fault
 
 
 def report(wanted: Stack) -> tuple[str, list[str]]:
@@ -43,10 +44,21 @@ def test_what_is_wrong_is_a_problem_each(cloud: Cloud) -> None:
     assert [problem.split()[0:3] for problem in problems] == [
         ["node", "node-1", "is"],
         ["pachd", "0/1", "ready,"],
-        ["pod", "pachd-abc:", "pachd"],
+        ["pod", "pachd-abc,", "container"],
         ["data-postgres-0", "Lost,", "no"],
     ]
     assert text.count("!!") == 5  # and Pachyderm
+
+
+@pytest.mark.parametrize("status", [500, 403])
+def test_disk_figures_that_cannot_be_read_are_no_problem(cloud: Cloud, status: int) -> None:
+    wanted = existing_stack()
+    provision(wanted)
+    cloud.existing.faults.append(Fault("GET", "/proxy/stats/summary", status, times=9))
+    text, problems = report(wanted)
+    assert problems == []
+    assert "data-postgres-0 Bound, 20Gi, use not known" in text
+    assert ("?? how full the volumes on node node-1 are cannot be read" in text) is (status == 500)
 
 
 def test_pachyderm_that_does_not_answer_is_a_problem(cloud: Cloud) -> None:

@@ -67,9 +67,9 @@ def test_an_outage_at_the_first_look_does_not_end_the_wait_before_it_began(cloud
 
 def test_the_deadline_ends_the_wait_and_says_what_was_waited_for(cloud: Cloud) -> None:
     wanted = existing_stack()
+    cloud.existing.stuck_pods = "pachd"
     for step in ("base", "release"):
         finish(step, wanted)
-    cloud.existing.stuck_pods = "pachd"
     event = fire(trigger("pods", wanted, deadline=time.time()))
     assert event["end"] == "timeout"
     assert "pachd 0/1" in event["message"]
