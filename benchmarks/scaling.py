@@ -26,6 +26,7 @@ SHIPPED_WORKERS: Final = {"validate": 1, "object-detect": 2, "threat-detect": 1,
 NODE: Final = "n1-standard-4"
 NODE_CORES: Final = 3.4  # of four: GKE and its pods keep the rest
 SERVER_NODES: Final = 1  # pachd, etcd, PostgreSQL
+SIDECAR_CORES: Final = 0.1  # beside each worker, as sidecarResourceRequests of the specs say; a whole one where a spec does not
 THREAT_SHARE: Final = 0.1  # of all images
 IMAGE_KB: Final = 100.0
 _JITTER: Final = 0.2  # images differ: a datum takes up to so much more or less than the mean
@@ -176,7 +177,7 @@ def plan(costs: Costs, images: int, seconds: float, *, speed: float = 1.0) -> Pl
         if longest not in workers or not slow.stage(longest).each:
             raise ValueError(f"{images} images in {seconds / 3600:g} h: {longest} alone is busy for {run.busy[longest]:.0%} of the run")
         workers[longest] += max(1, workers[longest] // 20)
-    return Plan(workers, SERVER_NODES + math.ceil(sum(workers.values()) / NODE_CORES), run)
+    return Plan(workers, SERVER_NODES + math.ceil(sum(workers.values()) * (1 + SIDECAR_CORES) / NODE_CORES), run)
 
 
 # What was measured

@@ -32,11 +32,14 @@ def provision_stack() -> None:
 
     @task
     def plan() -> dict[str, Any]:
-        """Check the Params, print what the stack costs, and remember the stack: from here on teardown can find it."""
+        """Check the Params, print what the stack costs and asks for, and remember the stack: from here on teardown can find it."""
+        from dags.provisioning.capacity import load_specs
         from dags.provisioning.tasks import plan_stack
 
         context = get_current_context()
-        return plan_stack(dict(context["params"]), run_id=str(context["run_id"]))
+        given = dict(context["params"])
+        specs = load_specs(settings.load().stages, list(settings.PIPELINES.values())) if given["bootstrap"] else []
+        return plan_stack(given, run_id=str(context["run_id"]), specs=specs)
 
     @task.short_circuit(ignore_downstream_trigger_rules=False)
     def wants_pipelines() -> bool:
@@ -71,6 +74,9 @@ def provision_stack() -> None:
         poke_interval=int(max(1, poll_interval())),
     )
 
+    # Not among the steps that are undone when one fails: Pachyderm is up, and a spec that asks for too much can be mended.
+    workers = StepOperator(task_id="workers", step="workers", wait_timeout=timedelta(minutes=15), **common)
+
     # After a failure only: leaves nothing that this run created and that costs. The run fails all the same, by its last task.
     undo: dict[str, Any] = {**common, "options": {"only_run": True}}
     undo_steps = [
@@ -90,7 +96,7 @@ def provision_stack() -> None:
         end_undo(stack, changes)
 
     undone: Any = {step.task_id: step.output for step in undo_steps}
-    chain(*steps, wants_pipelines(), bootstrap, report(stack))
+    chain(*steps, wants_pipelines(), bootstrap, workers, report(stack))
     chain(steps, undo_steps[0])
     chain(*undo_steps, forget(stack, undone))
 

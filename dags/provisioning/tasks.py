@@ -1,13 +1,13 @@
 """What the DAGs' own small tasks do: plan, summary, check, teardown's beginning and end."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from dags.provisioning import cost, params, report
+from dags.provisioning import capacity, cost, params, report
 from dags.provisioning.clients import Clients
 from dags.provisioning.cluster import describe
 from dags.provisioning.errors import ProvisionError, StackInvalidError, UnhealthyError
@@ -16,17 +16,24 @@ from dags.provisioning.stack import Connections, Release, Stack, Target, run_lab
 log = logging.getLogger(__name__)
 
 
-def plan_stack(given: Mapping[str, Any], *, run_id: str) -> dict[str, Any]:
-    """Check the Params, print the cost, and remember the stack.
+def plan_stack(given: Mapping[str, Any], *, run_id: str, specs: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """Check the Params and the chart's archive, print the cost and what the pods ask for, and remember the stack.
 
+    :param specs: Of the pipelines that will follow.
     :raises AirflowFailException: Names every Param that cannot work, or the other stack that is remembered.
     """
     try:
         stack = Stack.from_params(given, run_id=run_id)
         _refuse_second(stack, params.recorded_stack())
+        _check_chart(stack)
     except StackInvalidError as exc:
         raise AirflowFailException(str(exc)) from exc
     log.info("%s", cost.estimate(stack, node_price=given.get("node_price")))
+    clients = Clients(stack)
+    try:
+        log.info("%s", capacity.describe(stack, specs, kube=lambda: clients.kube))
+    except (ProvisionError, ValueError) as exc:  # what matters of it, the steps will say again
+        log.warning("Whether all pods will find room is not known: %s", exc)
     params.record_stack(stack.to_dict())
     return stack.to_dict()
 
@@ -83,6 +90,7 @@ def end_teardown(stack: Mapping[str, Any], changes: Mapping[str, str]) -> None:
     """
     for step, change in changes.items():
         log.info("%s: %s", step, change)
+    _tell_data_on_nodes(stack)
     kept = [step for step, change in changes.items() if change == "kept" and step != "cluster"]
     if "bucket" in kept:
         log.info(
@@ -105,6 +113,26 @@ def end_undo(stack: Mapping[str, Any], changes: Mapping[str, str]) -> None:
         return
     params.record_stack(None)
     log.info("Nothing of stack %s is left", stack["name"])
+
+
+def _check_chart(stack: Stack) -> None:
+    """Look at the chart now: a cluster that is made for an archive that is not there is paid for."""
+    if (archive := Clients(stack).chart_archive()) is not None:
+        from dags.provisioning import helm, manifests
+
+        helm.check_archive(archive, stack, manifests.values(stack))
+
+
+def _tell_data_on_nodes(stack: Mapping[str, Any]) -> None:
+    """Where there is no bucket, Pachyderm's data lies on a node's disk, which nothing in the namespace owns."""
+    if stack.get("bucket") is None:
+        from dags.provisioning.manifests import HOST_PATH
+
+        log.warning(
+            "Left on the node: the folder %s/%s (of a stack of an earlier version %s/pachd) with all files of the images, which are only "
+            "readable with the database. Nothing in the cluster removes it: delete it on the node by hand",
+            HOST_PATH, stack["namespace"], HOST_PATH,
+        )  # fmt: skip
 
 
 def _refuse_second(stack: Stack, recorded: Mapping[str, Any] | None) -> None:
