@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -31,14 +30,6 @@ class Upload:
         for piece in [data] if isinstance(data, bytes) else data:
             content.append(piece)
         return content.entry(path, tag)
-
-    def add_file(self, path: str, source: Path, *, tag: str) -> FileEntry:
-        """Bring in a file of the local file system.
-
-        :raises OSError: It cannot be read.
-        """
-        with source.open("rb", buffering=0) as file:
-            return self.add_bytes(path, iter(lambda: file.read(CHUNK_BYTES), b""), tag=tag)
 
     def content(self, start: FileEntry | None = None) -> "Content":
         """Something to append to, empty or with what a file holds already."""

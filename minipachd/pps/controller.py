@@ -310,7 +310,7 @@ class Controller:
 
         :raises JobFinishedError: The job was ended from outside; what it did since the last flush is lost.
         """
-        batch = run.swap()
+        batch = run.swap(FLUSH_SECONDS if end is None else -1)
         try:
             if batch.upload is not None:
                 batch.upload.seal()

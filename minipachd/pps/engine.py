@@ -11,7 +11,7 @@ from minipachd.errors import InvalidError, UnsupportedError
 from minipachd.pfs import Changes, Pfs, Txn
 from minipachd.pfs.sources import check_target
 from minipachd.pfs.watch import MAX_DATUMS, Watch
-from minipachd.pps import pipelines, records
+from minipachd.pps import orphans, pipelines, records
 from minipachd.pps.batching import ServeGate
 from minipachd.pps.containers import Containers, EngineUnavailableError, Runtime
 from minipachd.pps.controller import Controller
@@ -93,6 +93,7 @@ class Pps:
         :param server: Where user code reaches this server.
         """
         self._services.server = server
+        orphans.adopt()
         for left_behind in self._services.work_root.iterdir():  # by a server that was killed
             remove_tree(left_behind)
         self._start_controllers(resumed=True)
@@ -109,6 +110,7 @@ class Pps:
         self.changes.notify()
         for controller in controllers:
             controller.join()
+        orphans.kill()
         self._ticker.stop()
         if self._supervisor.is_alive():
             self._supervisor.join()

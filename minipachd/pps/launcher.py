@@ -26,9 +26,10 @@ from pathlib import Path
 from typing import Any
 
 CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
-MS_RDONLY, MS_REMOUNT, MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE, MS_RELATIME = 0x1, 0x20, 0x1000, 0x2000, 0x4000, 0x40000, 0x200000
+MS_RDONLY, MS_REMOUNT, MS_BIND, MS_MOVE, MS_REC, MS_SLAVE, MS_RELATIME = 0x1, 0x20, 0x1000, 0x2000, 0x4000, 0x80000, 0x200000
 KEPT_FLAGS = os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC | os.ST_NOATIME | os.ST_NODIRATIME  # MS_ has the same numbers for these
-PR_SET_CHILD_SUBREAPER = 36
+PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER = 24, 36
+CAP_LINUX_IMMUTABLE, CAP_SYS_MODULE, CAP_SYS_ADMIN, CAP_SYS_BOOT = 9, 16, 21, 22
 DYING_SECONDS = 0.001
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -61,7 +62,7 @@ def isolate(pfs_root: str, secrets: list[tuple[str, str]], hidden: list[str], st
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
         Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
-    _mount("none", "/", None, MS_REC | MS_PRIVATE)
+    _mount("none", "/", None, MS_REC | MS_SLAVE)  # what is unmounted on the machine is unmounted here, and never the other way round
     for source, target in [(pfs_root, "/pfs"), *secrets]:
         _make_directory(target, staging)
         _mount(source, target, None, MS_BIND)
@@ -103,10 +104,21 @@ def _make_directory(path: str, staging: str) -> None:
         _mount(staging, str(above), None, MS_MOVE)
 
 
-class Launcher:
-    """Runs one command at a time on request of the server at the other end of ``control``."""
+def forgo_rights() -> None:
+    """Take from the commands that we start what no datum needs and what would outlive it: to mount, to make files unchangeable, to load
+    modules, to stop the machine. Without root nobody had these rights."""
+    for capability in (CAP_LINUX_IMMUTABLE, CAP_SYS_MODULE, CAP_SYS_ADMIN, CAP_SYS_BOOT):
+        _libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)  # fails where we have no right to, and then there is none to lose
 
-    def __init__(self, control: socket.socket) -> None:
+
+class Launcher:
+    """Runs one command at a time on request of the server at the other end of ``control``.
+
+    :param out: The output directory as commands see it.
+    """
+
+    def __init__(self, control: socket.socket, out: str) -> None:
+        self._out = out
         self._control = control
         self._child: subprocess.Popen[bytes] | None = None
         self._selector = selectors.DefaultSelector()
@@ -199,7 +211,7 @@ class Launcher:
         if status is not None:
             self._kill_everything()
             self._child = None
-            self.send(exit=status)
+            self.send(exit=status, out=_identity(self._out))
 
     def _kill_everything(self) -> None:
         """SIGKILL the command's process group, then whoever still descends from it: a killed parent's children become ours.
@@ -221,6 +233,15 @@ class Launcher:
                 time.sleep(DYING_SECONDS)
 
 
+def _identity(path: str) -> list[int] | None:
+    """Which directory lies at a path."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return [found.st_dev, found.st_ino]
+
+
 def _children() -> list[int]:
     try:
         return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
@@ -239,7 +260,8 @@ def main() -> None:
             isolated, reason = True, ""
         except OSError as exc:
             reason = str(exc)
-    launcher = Launcher(control)
+    forgo_rights()
+    launcher = Launcher(control, "/pfs/out" if isolated else "pfs/out")
     launcher.send(isolated=isolated, reason=reason)
     launcher.serve()
 

@@ -15,6 +15,8 @@ from minipachd.pps.records import DatumCounts, Pipeline
 from minipachd.pps.spec import DatumId, DatumState, JobKey
 from minipachd.pps.workdir import OutputError, WorkDir
 
+_PATIENCE_SECONDS = 0.5
+
 
 class DuplicateOutputError(OutputError):
     """Two datums write the same path, which no retry can change: the job fails."""
@@ -89,23 +91,29 @@ class JobRun:
         """The files of the commit that an input reads."""
         return self._commits[part.project, part.repo, part.repo_type, part.commit_id]
 
-    def deliver(self, task: Task, workdir: WorkDir, *, stats: DatumStats) -> None:
+    def deliver(self, task: Task, workdir: WorkDir, *, stats: DatumStats, check: Callable[[], None]) -> None:
         """Take over the output of a datum that succeeded, and settle it.
 
+        :param check: Called now and then; what it raises ends this, and the datum is not settled.
         :raises OutputError: Something in the output cannot be stored; the datum is not settled.
         :raises DuplicateOutputError: Another datum wrote one of its paths; the job is bound to fail, the datum is not settled.
         """
-        began = time.monotonic_ns()
         datum = task.datum
-        with self._collect_lock:
+        while not self._collect_lock.acquire(timeout=_PATIENCE_SECONDS):
+            if self.cancelled:
+                check()
+        try:
+            began = time.monotonic_ns()
             if self._batch.upload is None:
                 self._batch.upload = self._pfs.upload()
-            entries = workdir.collect(self._batch.upload, datum.id)
+            entries = workdir.collect(self._batch.upload, datum.id, check=check)
             self._claim(datum.id, entries)
             self._batch.entries.extend(entries)
             uploaded = sum(entry.size for entry in entries)
             stats += DatumStats(upload_ns=time.monotonic_ns() - began, upload_bytes=uploaded)
             self._record(task, DatumState.SUCCESS, stats=stats, outputs=tuple(entry.path for entry in entries))
+        finally:
+            self._collect_lock.release()
         self._settled(DatumState.SUCCESS, stats)
 
     def reuse(self, record: DatumRecord, entries: list[FileEntry]) -> None:
@@ -159,11 +167,18 @@ class JobRun:
         with self._condition:
             return self._condition.wait_for(lambda: self._running == 0 and (self._exhausted or self.cancelled), timeout_seconds)
 
-    def swap(self) -> Batch:
-        """Take out what has been settled so far, to write it down; its upload is the caller's to seal and close."""
-        with self._collect_lock:
+    def swap(self, patience_seconds: float = -1) -> Batch:
+        """Take out what has been settled so far, to write it down; its upload is the caller's to seal and close.
+
+        :param patience_seconds: How long to wait while an output is collected, before nothing is taken out; by default till its end.
+        """
+        if not self._collect_lock.acquire(timeout=patience_seconds):
+            return Batch()
+        try:
             batch, self._batch = self._batch, Batch()
             return batch
+        finally:
+            self._collect_lock.release()
 
     def discard(self) -> None:
         """Drop what has been settled and will not be written down."""

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any
 
 from minipachd.errors import MinipachdError
-from minipachd.pps import launcher
+from minipachd.pps import launcher, orphans
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,10 @@ class ProcessStartError(MinipachdError):
 
 class LauncherDiedError(MinipachdError):
     """The launcher ended, which it never does by itself: killed from outside, or out of memory."""
+
+
+class HiddenOutputError(LauncherDiedError):
+    """The command saw another output directory than we do: nothing else can run in there."""
 
 
 class Wake(enum.Enum):
@@ -65,6 +69,7 @@ class Sandbox:
     ) -> None:
         self.work_dir, self.pfs_root = work_dir, work_dir / "pfs"
         self.pfs_root.mkdir(exist_ok=True)
+        self.pfs_root.chmod(0o755)  # whatever the umask is: commands may run as another user
         staging = work_dir / "root"
         staging.mkdir(exist_ok=True)
         self._on_lines = on_lines
@@ -83,14 +88,16 @@ class Sandbox:
             "hidden": [str(path) for path in hidden],
             "staging": str(staging),
         }
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", launcher.__file__, str(theirs.fileno()), json.dumps(view if namespace else None)],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-            env={},
-            cwd=work_dir,
-        )
+        with orphans.LOCK:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", launcher.__file__, str(theirs.fileno()), json.dumps(view if namespace else None)],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                env={},
+                cwd=work_dir,
+            )
+            orphans.known.add(self._process.pid)
         theirs.close()
         hello = self._receive()
         self.isolated: bool = hello["isolated"]
@@ -192,7 +199,11 @@ class Sandbox:
             os.close(self._poke_read)
             os.close(self._poke_write)
         self._control.close()
-        self._process.wait()
+        status = self._process.wait()
+        with orphans.LOCK:
+            orphans.known.discard(self._process.pid)
+        if status != 0:  # it was killed: what it looked after is ours
+            orphans.kill()
         self._close_output()
         self._running = False
 
@@ -205,6 +216,16 @@ class Sandbox:
         if "start_error" in message:
             raise ProcessStartError(str(message["start_error"]))
         self._exit_status = int(message["exit"])
+        self._check_out(message["out"])
+
+    def _check_out(self, seen: list[int] | None) -> None:
+        """Whether the command's output directory was the one that we collect from: what it wrote elsewhere is not its output."""
+        if not self.isolated or seen is None:
+            return  # a missing one fails when it is collected
+        with contextlib.suppress(OSError):
+            ours = (self.pfs_root / "out").stat()
+            if seen != [ours.st_dev, ours.st_ino]:
+                raise HiddenOutputError("something was mounted over /pfs/out: what was written there is not in the datum's output")
 
     def _drain_output(self) -> None:
         while self._output is not None and self._read_output():

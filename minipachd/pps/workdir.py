@@ -10,16 +10,19 @@ import os
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
 from minipachd.errors import MinipachdError
 from minipachd.pfs import FileEntry, Pfs, Upload, paths
 from minipachd.pps.spec import DatumId
+from minipachd.storage import CHUNK_BYTES
 
 MAX_LINKS = 40
+MAX_HOLES = 16 << 30
 OUT = "out"
 ENV_FILE = ".env"
 
@@ -30,6 +33,12 @@ def remove_tree(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     except RecursionError:  # it holds directories below directories, more than shutil can follow; rm has no such bound
         subprocess.run(["rm", "-rf", "--", path], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+
+
+def _pieces(file: BinaryIO, check: Callable[[], None]) -> Iterator[bytes]:
+    while piece := file.read(CHUNK_BYTES):
+        yield piece
+        check()
 
 
 class OutputError(MinipachdError):
@@ -99,6 +108,7 @@ class WorkDir:
                 size += self._write(path, want)
         env_file = self.root / ENV_FILE
         env_file.write_text("".join(f"{line}\n" for line in env), encoding="utf-8", errors="surrogateescape")
+        env_file.chmod(0o644 if self._confined else 0o600)  # a container's user may be anybody
         self._give(env_file)
         return size
 
@@ -106,13 +116,15 @@ class WorkDir:
         """Remove what user code has written for its datum: it may be most of the disk."""
         self._clean(f"{OUT}/", {}, set(), {})
 
-    def collect(self, upload: Upload, tag: DatumId) -> list[FileEntry]:
+    def collect(self, upload: Upload, tag: DatumId, *, check: Callable[[], None] = lambda: None) -> list[FileEntry]:
         """Store every file of ``out``, in path order. A link to an untouched input is recorded as a reference: no byte is read.
 
-        :raises OutputError: A broken link, a name that Pachyderm does not allow, a file that cannot be read.
+        :param check: Called between two megabytes; what it raises ends this.
+        :raises OutputError: A link that is broken or leads out of here, a name that Pachyderm does not allow, a file that cannot be read.
         """
         entries = []
         for path, source in self._all_outputs():
+            check()
             try:
                 paths.check(path)
             except MinipachdError as exc:
@@ -122,10 +134,36 @@ class WorkDir:
                 entries.append(known.moved(path, tag=tag))
                 continue
             try:
-                entries.append(upload.add_file(path, Path(source), tag=tag))
+                with self._open(path, source) as file:
+                    entries.append(upload.add_bytes(path, _pieces(file, check), tag=tag))
             except OSError as exc:
                 raise OutputError(f"cannot read output file {path!r}: {exc}") from exc
         return sorted(entries, key=lambda entry: entry.path)
+
+    def _open(self, shown: str, source: str) -> BinaryIO:
+        """Open an output file. It is looked at once it is open: a program that still runs may put a link in its place at any moment."""
+        fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            self._check_opened(fd, shown)
+        except BaseException:
+            os.close(fd)
+            raise
+        return os.fdopen(fd, "rb", buffering=0)
+
+    def _check_opened(self, fd: int, shown: str) -> None:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or not self._inside(str(Path(f"/proc/self/fd/{fd}").readlink())):
+            raise OutputError(f"output file {shown!r} was replaced while it was collected")
+        on_disk = found.st_blocks * 512
+        if found.st_size - on_disk > MAX_HOLES and os.lseek(fd, 0, os.SEEK_HOLE) < found.st_size:
+            raise OutputError(
+                f"output file {shown!r} says {found.st_size:,} bytes and has {on_disk:,} on the disk: "
+                f"files with more than {MAX_HOLES >> 30} GiB of holes are not stored"
+            )
+        os.lseek(fd, 0, os.SEEK_SET)
+
+    def _inside(self, path: str) -> bool:
+        return path == str(self.root) or path.startswith(f"{self.root}/")
 
     def _all_outputs(self) -> Iterator[tuple[str, str]]:
         try:
@@ -143,6 +181,8 @@ class WorkDir:
             path, source = prefix + child.name, child.path
             if child.is_symlink():
                 source = self._resolve(child.path, path)
+                if not self._inside(source):
+                    raise self._leaves(path, child.path)
             mode = os.lstat(source).st_mode
             if stat.S_ISREG(mode):
                 yield path, source
@@ -166,7 +206,7 @@ class WorkDir:
                 current = root
                 continue
             if self._confined and current == "/":
-                raise OutputError(f"output link {shown!r} leaves /pfs for the container's own files; copy the file into /pfs/out instead")
+                raise self._leaves(shown, link)
             candidate = os.path.join(current, part)  # noqa: PTH118
             try:
                 is_link = stat.S_ISLNK(os.lstat(candidate).st_mode)
@@ -183,6 +223,11 @@ class WorkDir:
                 current = "/"
             rest.extend(reversed(target.split("/")))
         return current
+
+    def _leaves(self, shown: str, link: str) -> OutputError:
+        return OutputError(
+            f"output link {shown!r} leads out of /pfs, to {str(Path(link).readlink())!r}: copy the file into /pfs/out instead"
+        )
 
     def _untouched_input(self, source: str) -> FileEntry | None:
         root = str(self.root) + "/"
@@ -236,7 +281,7 @@ class WorkDir:
             directory.mkdir()
         except FileExistsError:
             return
-        directory.chmod(0o777)
+        directory.chmod(0o777 if self._confined else 0o700)  # a container's user may be anybody; above us nobody else may pass
         self._give(directory)
 
     def _write(self, path: str, want: Wanted) -> int:
@@ -245,6 +290,8 @@ class WorkDir:
             target.touch()
         else:
             self._pfs.write_to(want.entry, target)
+        if self._confined:
+            target.chmod(0o644)
         self._give(target)
         now = target.lstat()
         self._written[path] = _Written(want.entry.chunks, want.empty, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)

@@ -111,6 +111,7 @@ class Worker:
         self._workdir: WorkDir | None = None
         self._env: dict[str, str] = {}
         self._owner: tuple[int, int] | None = None
+        self._time_over: float | None = None
         self._restart = False
         self._listings: OrderedDict[tuple[bytes, str], tuple[FileEntry, ...]] = OrderedDict()
 
@@ -174,7 +175,7 @@ class Worker:
                 stats = self._try(run, task)
                 workdir = self._workdir
                 assert workdir is not None  # noqa: S101 - _try made it
-                run.deliver(task, workdir, stats=stats)
+                run.deliver(task, workdir, stats=stats, check=lambda: self._check_time(run))
                 return
             except _CancelledError:
                 run.abandon()
@@ -214,7 +215,7 @@ class Worker:
         if self._transform.datum_batching:
             self._await_program(run, sandbox)  # before it is ready, its last datum may still be in the directory
             began = time.monotonic_ns()
-        size = workdir.prepare(wanted, directories, dotenv(env.items()) + dotenv(self._env.items(), strict=True))
+        size = workdir.prepare(wanted, directories, dotenv(env.items()) + dotenv(self._open_env().items(), strict=True))
         prepared = time.monotonic_ns()
         self._log.worker("beginning to run user code")
         if self._transform.datum_batching:
@@ -222,11 +223,22 @@ class Worker:
         else:
             stdin = _stdin(self._transform.stdin)
             sandbox.start(self._transform.cmd, env=self._env | env, cwd=self._cwd(sandbox), stdin=stdin, user=self._owner)
-            self._wait(run, sandbox, deadline=self._deadline())
+            self._time_over = self._deadline()
+            self._wait(run, sandbox, deadline=self._time_over)
             self._check_exit(sandbox)
         processed = time.monotonic_ns()
         self._log.worker(f"finished running user code after {(processed - prepared) / 1e9:.6f}s")
         return DatumStats(download_ns=prepared - began, process_ns=processed - prepared, download_bytes=size)
+
+    def _check_time(self, run: JobRun) -> None:
+        """While the output is collected, which may be of any size."""
+        if run.cancelled:
+            raise _CancelledError
+        if self._time_over is not None and time.monotonic() >= self._time_over:
+            raise TryFailedError(f"{self._timed_out()} while its output was collected")
+
+    def _timed_out(self) -> str:
+        return f"datum timeout of {self._pipeline.spec.datum_timeout_seconds:g} s exceeded"
 
     def _await_program(self, run: JobRun, sandbox: Sandbox) -> None:
         """See to it that a program runs and has asked for a datum."""
@@ -255,12 +267,18 @@ class Worker:
         assert call is not None  # noqa: S101 - _await_program saw to it
         if not call.answer.set_running_or_notify_cancel():
             raise TryFailedError("the program gave up waiting for its datum")
-        call.answer.set_result(dotenv((self._env | env).items()))
-        wake = self._wait(run, sandbox, deadline=self._deadline())
+        call.answer.set_result(dotenv((self._open_env() | env).items()))
+        self._time_over = self._deadline()
+        wake = self._wait(run, sandbox, deadline=self._time_over)
         if wake is Wake.EXITED:
             raise TryFailedError(f"user code exited prematurely: {self._exit_reason(sandbox)}")
         if self._reported_error():
             raise TryFailedError(self._reported_error())
+
+    def _open_env(self) -> dict[str, str]:
+        """The variables of the worker that are no secrets: those reach the program by its environment alone."""
+        secret = {mount.env_var for mount in self._transform.secrets}
+        return {name: value for name, value in self._env.items() if name not in secret}
 
     def _reported_error(self) -> str:
         """What the program said of its last datum when it asked for the next one."""
@@ -293,7 +311,7 @@ class Worker:
                 continue
             if wake is Wake.TIMED_OUT and not may_time_out:
                 self._kill(sandbox)
-                raise TryFailedError(f"datum timeout of {self._pipeline.spec.datum_timeout_seconds:g} s exceeded")
+                raise TryFailedError(self._timed_out())
             if wake is not Wake.POKED:
                 return wake
 
@@ -332,6 +350,9 @@ class Worker:
         sandbox = self._sandbox = self._new_sandbox(containers)
         if self._owner is not None:
             os.chown(self._directory, *self._owner)
+            if not sandbox.isolated:  # it finds its files by their whole path only
+                for folder in self._directory.relative_to(services.work_root.parent).parents:
+                    (services.work_root.parent / folder).chmod(0o711)
         self._env = container_env(
             spec,
             spec_commit=self._pipeline.spec_commit,

@@ -1,12 +1,16 @@
 """The data directory: its layout, its lock, its format version."""
 
 import fcntl
+import logging
 import os
+import stat
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from minipachd.errors import DataDirError, InUseError
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 """Version of the directory's layout. The database has versions of its own (:mod:`minipachd.storage.database`)."""
@@ -26,17 +30,18 @@ class DataDirectory:
         self.packs, self.logs, self.tmp = self.root / "packs", self.root / "logs", self.root / "tmp"
         self.secrets, self.work = self.root / "secrets", self.root / "work"
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            self._lock_fd = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock_fd = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as exc:
             raise DataDirError(f"data directory {self.root} cannot be used: {exc.strerror}; give a writable one with --data") from exc
         try:
             self._lock()
             self._check_database()
             self._check_format()
-            for folder in (self.packs, self.logs, self.tmp, self.work):
-                folder.mkdir(exist_ok=True)
-            self.secrets.mkdir(mode=0o700, exist_ok=True)
+            folders = (self.packs, self.logs, self.tmp, self.work, self.secrets)
+            for folder in folders:
+                folder.mkdir(mode=0o700, exist_ok=True)
+            _make_private(self.root, *folders)
         except OSError as exc:
             self.close()
             raise DataDirError(f"data directory {self.root} cannot be used: {exc.strerror}; give a writable one with --data") from exc
@@ -106,6 +111,21 @@ class DataDirectory:
             raise DataDirError(
                 f"data directory {self.root} was written by a newer minipachd (format {text}, this one knows {FORMAT}); upgrade minipachd"
             )
+
+
+def _make_private(root: Path, *folders: Path) -> None:
+    """Nobody else may enter: whatever the umask is, and whatever an earlier version left."""
+    wide = [path for path in (root, *folders) if stat.S_IMODE(path.stat().st_mode) & 0o077]
+    if not wide:
+        return
+    mode = stat.S_IMODE(root.stat().st_mode)
+    try:
+        for path in wide:
+            path.chmod(0o700)
+    except PermissionError as exc:
+        log.warning("data directory %s can be read by other users (mode %o), and cannot be closed to them: %s", root, mode, exc.strerror)
+        return
+    log.warning("data directory %s, or a part of it, could be read by other users (mode %o); it is its owner's alone now", root, mode)
 
 
 def check_present(root: Path) -> None:
