@@ -5,15 +5,17 @@ timestamp in their name. It pushes them in batches, as `push_images` does, write
 `<results>/nightly_images/<day>/`, and tells the asset alias `tuskwatch-images` of the new commit. A night without images is a success.
 
 A day is pushed once: a repeated run, a backfill of a day that was done, and a run by hand for it find the same batches and commits again.
-Images that land after their day was pushed are taken by the next night, and reported as late.
+Images that land after their day was pushed are taken by the next night, and reported as late. What lies in the landing area and is not
+pushed is named in the report, with the reason.
 
-Backfill an archive: `airflow backfill create --dag-id nightly_images --from-date 2026-11-01 --to-date 2026-11-05T23:59`.
+Backfill an archive: `python -m dags.plan_backfill --from-date 2026-11-01 --to-date 2026-11-05` prints the command.
 """
 
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import AssetAlias, CronDataIntervalTimetable, Param, dag, get_current_context, task
 
 from dags import settings
@@ -62,14 +64,17 @@ def nightly_images() -> None:
             night = night_of_context(context, settings.load())
         context["ti"].xcom_push(key="day", value=str(night.day))
         context["ti"].xcom_push(key="late", value=night.late)
+        context["ti"].xcom_push(key="passed_over", value=night.passed_over)
         return night.manifests
 
     @task(trigger_rule="all_done", outlets=[AssetAlias(settings.IMAGES_ALIAS)])
     def report(manifests: list[str] | None, pushes: list[dict[str, Any]] | None) -> dict[str, Any]:
         """Read back what was found, write the report, tell the asset, and fail if a batch did."""
+        from dags.common.inputs import without_retries
         from dags.common.night_report import report_night
 
-        return report_night(get_current_context(), settings.load(), manifests=manifests, pushes=pushes)
+        with without_retries():
+            return report_night(get_current_context(), settings.load(), manifests=manifests, pushes=pushes)
 
     manifests = plan()
     push = push_batches(
@@ -78,6 +83,8 @@ def nightly_images() -> None:
         max_active_tis_per_dag=settings.PARALLEL_PUSHES,
     )
     report(manifests, push.output)  # type: ignore[arg-type]  # what the tasks return, not the references to it
+    # When there is no plan, that task alone has failed: the report is skipped, and this one, which does nothing, fails the run.
+    manifests >> EmptyOperator(task_id="planned")
 
 
 nightly_images()

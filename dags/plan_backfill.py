@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from statistics import median
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -19,6 +19,7 @@ from airflow_pachyderm.exceptions import PachydermError, PachydermInvalidError
 from airflow_pachyderm.files import SourceFile, open_filesystem
 from dags import settings
 from dags.common.batching import Limits, cut, fitting
+from dags.common.landing import PassedOver, unique
 from dags.common.nightly import landed
 
 _DAYS_AT_ONCE = 31  # listed together: a flat landing area is read once for all of them
@@ -40,20 +41,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :return: The process's exit status: 0, or 1 with the reason on standard error.
     """
     options = _parser().parse_args(arguments)
+    passed = PassedOver()
     try:
-        nights = list(plan(options.landing, options.from_date, options.to_date, batch_files=options.batch_size))
+        nights = list(plan(options.landing, options.from_date, options.to_date, batch_files=options.batch_size, passed=passed))
         rate = seconds_per_image(options.results)
     except PachydermError as exc:
         sys.stderr.write(f"{exc}\n")
         return 1
+    for odd in passed.as_json():
+        sys.stdout.write(f"passed over: {odd['count']}, {odd['why']}: {', '.join(odd['names'][:3])}\n")
     for line in render(nights, rate=rate, parallel=options.max_active_runs):
         sys.stdout.write(f"{line}\n")
     return 0
 
 
-def plan(landing: str, first: date, last: date, *, batch_files: int) -> Iterator[Night]:
+def plan(landing: str, first: date, last: date, *, batch_files: int, passed: PassedOver) -> Iterator[Night]:
     """The nights from the first to the last day, both included.
 
+    :param passed: Gets what the nights will pass over.
     :raises PachydermError: The landing area cannot be read, or the days are the wrong way round.
     """
     if not landing:
@@ -64,8 +69,8 @@ def plan(landing: str, first: date, last: date, *, batch_files: int) -> Iterator
     limits = Limits(batch_files, max(settings.BATCH_BYTES, batch_files << 20), settings.MAX_BATCHES)
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     for start in range(0, len(days), _DAYS_AT_ONCE):
-        for day, files in landed(landing, days[start : start + _DAYS_AT_ONCE], zone=zone).items():
-            yield _night(day, files, limits)
+        for day, found in landed(landing, days[start : start + _DAYS_AT_ONCE], zone=zone, passed=passed).items():
+            yield _night(day, [one.file for one in unique(found, passed)], limits)
 
 
 def _night(day: date, files: Sequence[SourceFile], limits: Limits) -> Night:
@@ -107,10 +112,15 @@ def render(nights: Sequence[Night], *, rate: float | None, parallel: int) -> Ite
         # The pipelines work through the commits one after the other, whatever the number of nights at once.
         yield f"About {timedelta(seconds=round(images * rate))} at {rate:.3f} s per image, the median of earlier runs."
     if nights:
-        yield (
-            f"airflow backfill create --dag-id nightly_images --from-date {nights[0].day} --to-date {nights[-1].day}T23:59 "
-            f"--max-active-runs {parallel}"
-        )
+        first, last = instants(nights[0].day, nights[-1].day)
+        yield f"airflow backfill create --dag-id nightly_images --from-date {first} --to-date {last} --max-active-runs {parallel}"
+
+
+def instants(first: date, last: date) -> tuple[str, str]:
+    """From when to when a backfill of days goes, with the offset of the installation's time zone: Airflow takes bare dates for UTC."""
+    zone = ZoneInfo(settings.TIMEZONE)
+    begin, end = datetime.combine(first, time.min, zone), datetime.combine(last, time(23, 59), zone)
+    return begin.isoformat(timespec="minutes"), end.isoformat(timespec="minutes")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -16,6 +16,18 @@ from airflow_pachyderm.connection import DEFAULT_CONN_ID
 from airflow_pachyderm.exceptions import PachydermInvalidError
 
 
+def _cron(name: str, default: str) -> str:
+    """A schedule from the environment; one that never comes, such as on the 30th of February, must not look like one that does."""
+    from croniter import croniter
+
+    cron = os.environ.get(name) or default
+    try:
+        croniter(cron).get_next()
+    except ValueError as exc:
+        raise ValueError(f"{name} is {cron!r}, which never comes or is no cron expression: {exc}; write one such as {default!r}") from exc
+    return cron
+
+
 def _flag(name: str) -> bool:
     """A switch from the environment; another word than those for on and off must not be taken for one of them."""
     text = os.environ.get(name, "").strip().lower()
@@ -63,7 +75,7 @@ BATCH_FILES: Final = 500
 BATCH_BYTES: Final = 256 << 20
 
 # Part of a DAG's definition, so only from the environment: it is read where the DAG is parsed.
-NIGHTLY_CRON: Final = os.environ.get("TUSKWATCH_NIGHTLY_CRON", "0 2 * * *")
+NIGHTLY_CRON: Final = _cron("TUSKWATCH_NIGHTLY_CRON", "0 2 * * *")
 TIMEZONE: Final = os.environ.get("TUSKWATCH_TIMEZONE", "UTC")
 SERVER_SIDE: Final = _flag("TUSKWATCH_SERVER_SIDE")  # default of the forms' field
 LATE_DAYS: Final = 7

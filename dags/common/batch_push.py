@@ -4,8 +4,8 @@ from typing import Any
 
 from airflow.sdk import Param
 
-from airflow_pachyderm.operators.push import PachydermPushOperator
 from dags import settings
+from dags.common.images_push import ImagesPushOperator
 
 
 def batch_params() -> dict[str, Param]:
@@ -35,7 +35,7 @@ def push_batches(manifests: Any, **fields: Any) -> Any:
     :param manifests: What the planning task returns: URLs of the batches' manifests.
     :param fields: More arguments of the operator.
     """
-    return PachydermPushOperator.partial(
+    return ImagesPushOperator.partial(
         task_id="push",
         repo=settings.IMAGES_REPO,
         pachyderm_conn_id=settings.PACHYDERM_CONN_ID,

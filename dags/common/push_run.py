@@ -2,17 +2,21 @@
 
 import json
 import logging
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from airflow_pachyderm.exceptions import PachydermError, PachydermInvalidError, PachydermSourceError
-from airflow_pachyderm.files import SourceFile, list_folder, read_manifest_lines
+from airflow.sdk.exceptions import AirflowSkipException
+
+from airflow_pachyderm.exceptions import PachydermInvalidError, PachydermSourceError
+from airflow_pachyderm.files import read_manifest_lines
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
 from dags import settings
 from dags.common.batching import Limits, plan_batches, run_folder
-from dags.common.report import Run, collect, write
+from dags.common.landing import MOST_COUNTED, PassedOver, count_files, list_images, unique
+from dags.common.report import Run, collect, markdown, untold, write
+from dags.common.tell import log_warnings, run_results, tell
+from dags.common.world import names_somebody, warnings_in_use
 
 log = logging.getLogger(__name__)
 
@@ -22,21 +26,40 @@ def plan_push(context: Any, config: settings.Settings) -> list[str]:
 
     :return: URLs of the manifests; none in a dry run, whose plan is in XCom ``plan``.
     :raises PachydermInvalidError: The form names no folder.
-    :raises PachydermSourceError: The folder cannot be read, or nothing in it matches.
+    :raises PachydermSourceError: The folder is not there or cannot be read, or nothing in it matches.
     """
     params: Mapping[str, Any] = context["params"]
     source, pattern = str(params["source"] or "").strip(), str(params["glob"]).strip()
     if not source:
         raise PachydermInvalidError("No folder is given: fill in Folder in the trigger form with a path or URL of images")
     folder = run_folder(config.staging, context["ti"].dag_id, context["ti"].run_id)
-    plan = plan_batches(unique(list_folder(source, pattern)), folder=folder, limits=batch_limits(folder, int(params["batch_size"])))
+    passed = PassedOver()
+    images = (found.file for found in unique(list_images(source, pattern, passed), passed))
+    plan = plan_batches(images, folder=folder, limits=batch_limits(folder, int(params["batch_size"])))
+    odd = passed.as_json()
+    for item in odd:
+        log.warning("Passed over: %d, %s: %s", item["count"], item["why"], ", ".join(item["names"]))
     if not plan.files:
-        raise PachydermSourceError(f"Nothing to push: no file in {source} matches {pattern}; correct the folder or the glob", url=source)
+        raise PachydermSourceError(_nothing(source, pattern, odd), url=source)
     log.info("%d images, %d bytes in %s: %d batches", plan.files, plan.size_bytes, source, len(plan.manifests))
+    context["ti"].xcom_push(key="passed_over", value=odd)
     if params["dry_run"]:
         context["ti"].xcom_push(key="plan", value={"files": plan.files, "bytes": plan.size_bytes, "batches": len(plan.manifests)})
         return []
     return plan.manifests
+
+
+def _nothing(source: str, pattern: str, odd: Sequence[Mapping[str, Any]]) -> str:
+    """Why there is nothing to push, and what may help."""
+    last = pattern.rpartition("/")[2]
+    below = 0 if "**" in pattern else count_files(source, f"*/**/{last}")
+    if below:
+        more = " or more" if below >= MOST_COUNTED else ""
+        hint = f"{below}{more} files lie in subfolders, where only ** looks: write **/{last} into Which files"
+    else:
+        hint = "correct the folder or the glob"
+    told = "".join(f"; passed over: {item['count']}, {item['why']}" for item in odd if not item["why"].startswith("a folder, which"))
+    return f"Nothing to push: no file in {source} matches {pattern}; {hint}{told}"
 
 
 def report_push(
@@ -50,9 +73,11 @@ def report_push(
     if manifests is not None and context["params"]["dry_run"]:
         return {"dry_run": ti.xcom_pull(task_ids="list_images", key="plan")}
     if not manifests:
-        raise PachydermError("Nothing was listed: see the task list_images")
-    run = Run(ti.dag_id, ti.run_id, str(context["params"]["source"]), pushes_of(manifests, pushes), len(manifests))
-    return finish_run(run, manifests=manifests, folder=run_results(config, ti.dag_id, ti.run_id))
+        raise AirflowSkipException("Nothing was listed, so there is nothing to report: the task list_images says why")
+    passed = ti.xcom_pull(task_ids="list_images", key="passed_over") or []
+    source = str(context["params"]["source"])
+    run = Run(ti.dag_id, ti.run_id, source, pushes_of(manifests, pushes), len(manifests), passed_over=passed)
+    return finish_run(context, config, run, manifests=manifests, folder=run_results(config, ti.dag_id, ti.run_id))
 
 
 def pushes_of(manifests: Sequence[str], pushes: Iterable[Mapping[str, Any]] | None) -> list[Mapping[str, Any]]:
@@ -68,27 +93,32 @@ def pushes_of(manifests: Sequence[str], pushes: Iterable[Mapping[str, Any]] | No
     return [found[manifest] for manifest in manifests if manifest in found]
 
 
-def run_results(config: settings.Settings, dag_id: str, name: str) -> str:
-    """URL of the folder for one report."""
-    return f"{config.results.rstrip('/')}/{dag_id}/{re.sub(r'[^A-Za-z0-9_.-]', '-', name)}"
-
-
-def finish_run(run: Run, *, manifests: Iterable[str], folder: str) -> dict[str, Any]:
+def finish_run(context: Any, config: settings.Settings, run: Run, *, manifests: Iterable[str], folder: str) -> dict[str, Any]:
     """Collect and write the report of a run.
 
     :param folder: URL of the run's own folder.
     :return: Counts, and where the report is.
-    :raises PachydermError: Batches failed; the report about the others is written first.
+    :raises PachydermInvalidError: Batches failed, or most images are invalid; the report is written first.
     """
     if run.batches and not run.pushes:
-        raise PachydermError(f"No batch of {run.batches} was pushed: see the push tasks")
+        raise PachydermInvalidError(f"No batch of {run.batches} was pushed: see the push tasks")
     hook = PachydermHook(settings.PACHYDERM_CONN_ID)
     report = collect(hook, run, chain.from_iterable(read_manifest_lines(url) for url in manifests))
+    report.warnings += [*(untold(report) if names_somebody(hook) else ()), *warnings_in_use(hook)]
+    log_warnings(report.warnings)
     counts = {**report.counts(), "summary": write(hook, report, folder)}
     log.info("Report: %s", json.dumps(counts))
     failed = run.batches - len(run.pushes)
-    if failed:
-        raise PachydermError(f"{failed} of {run.batches} batches failed: clear their push tasks; the report is {counts['summary']}")
+    wrong = f"{failed} of {run.batches} batches failed: clear their push tasks" if failed else ""
+    blind = report.mostly_invalid(config.max_invalid_share)
+    facts = {"source": run.source, "reason": wrong or blind, **{key: counts[key] for key in ("files", "images", "threats", "passed_over")}}
+    facts["name"] = folder.rpartition("/")[2]
+    state = "failed" if wrong or blind else "success"
+    tell(context, folder=folder, state=state, facts=facts, warnings=report.warnings, report=markdown(report))
+    if wrong:
+        raise PachydermInvalidError(f"{wrong}; the report is {counts['summary']}")
+    if blind:
+        raise PachydermInvalidError(f"{blind}; the report is {counts['summary']}")
     return counts
 
 
@@ -96,17 +126,3 @@ def batch_limits(folder: str, files: int) -> Limits:
     """Limits for a run whose manifests lie in ``folder``: their URLs must fit into an XCom."""
     most = settings.MAX_XCOM_BYTES // (len(folder) + len('"/0000.jsonl", '))
     return Limits(files=files, size_bytes=max(settings.BATCH_BYTES, files * (1 << 20)), batches=max(1, min(settings.MAX_BATCHES, most)))
-
-
-def unique(files: Iterable[SourceFile]) -> Iterator[SourceFile]:
-    """The files, flat: images lie in the root of their repo whatever folder they come from.
-
-    :raises PachydermSourceError: Two files have the same name.
-    """
-    seen: dict[str, str] = {}
-    for file in files:
-        path = "/" + file.path.rpartition("/")[2]
-        if path in seen:
-            raise PachydermSourceError(f"{seen[path]} and {file.url} have the same name; images need unique names", url=file.url)
-        seen[path] = file.url
-        yield SourceFile(path, file.url, file.size_bytes)

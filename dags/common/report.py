@@ -12,6 +12,8 @@ from typing import Any, Final
 from airflow_pachyderm.exceptions import PachydermNotFoundError
 from airflow_pachyderm.files import SourceFile, open_filesystem
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
+from dags.common.landing import PassedOver
+from dags.common.tell import warning_lines
 from dags.settings import IMAGES_REPO, OBJECT_DETECT, PLOT, THREAT_DETECT, VALIDATE
 
 log = logging.getLogger(__name__)
@@ -19,6 +21,8 @@ log = logging.getLogger(__name__)
 _READERS: Final = 8
 _ANNOTATED_LIMIT: Final = 200
 _NAMES_IN_XCOM: Final = 20
+_NAMED: Final = 3
+_ALERTS_READ: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class Run:
     """Which run a report is about.
 
     :ivar late: Files of earlier days that came late, by day.
+    :ivar passed_over: What was found and not pushed, by reason: ``why``, ``count`` and some ``names``.
     :ivar pushes: The results of its pushes, as :class:`~airflow_pachyderm.operators.push.PachydermPushOperator` returned them.
     :ivar batches: How many pushes there should have been.
     """
@@ -34,6 +39,7 @@ class Run:
     run_id: str
     source: str
     late: Mapping[str, int] = field(default_factory=dict, kw_only=True)
+    passed_over: Sequence[Mapping[str, Any]] = field(default=(), kw_only=True)
     pushes: Sequence[Mapping[str, Any]]
     batches: int
 
@@ -44,9 +50,15 @@ class Report:
 
     :ivar commit: The commit set whose outputs were read: the run's last. Empty when nothing was pushed.
     :ivar invalid: Reason by image name.
+    :ivar codes: The same in a word, by image name.
+    :ivar missing: Images that validate's output does not have: taken out of the repo since.
+    :ivar unseen: Valid images that object-detect did not look at.
     :ivar detections: Objects by image name: class id, label, score and box, as object-detect wrote them.
     :ivar threats: Images with threats, by device.
+    :ivar alerts: Threats by what became of telling people, such as ``sent`` or ``too-old``.
     :ivar jobs: By pipeline, over all batches.
+    :ivar passed_over: As of the run, with what the pushes left out.
+    :ivar warnings: What a person should know.
     """
 
     run: Run
@@ -56,14 +68,38 @@ class Report:
     seconds: float
     valid: list[str] = field(default_factory=list)
     invalid: dict[str, str] = field(default_factory=dict)
+    codes: dict[str, str] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
     detections: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     threats: dict[str, int] = field(default_factory=dict)
+    alerts: dict[str, int] = field(default_factory=dict)
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    passed_over: list[Mapping[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def classes(self) -> dict[str, int]:
         """Objects found, by label, the most frequent first."""
         return dict(Counter(found["label"] for objects in self.detections.values() for found in objects).most_common())
+
+    def mostly_invalid(self, limit: float) -> str:
+        """Why the run is no success although everything ran: a sentence, empty where enough images are valid.
+
+        :param limit: The share of images that may be invalid.
+        """
+        bad = len(self.invalid) + len(self.missing)
+        if bad <= limit * self.files:
+            return ""
+        if not self.invalid:
+            return f"{bad} of {self.files} images are not in the repo {VALIDATE} any more: push them again"
+        (code, count), *_ = Counter(self.codes.values()).most_common(1)
+        names = [name for name, its in sorted(self.codes.items()) if its == code]
+        return (
+            f"{bad} of {self.files} images are invalid, more than the setting tuskwatch_max_invalid_share ({limit:g}) allows; most often "
+            f"({count}): {self.invalid[names[0]]}; such as {', '.join(names[:_NAMED])}; correct what names or writes the images, or raise "
+            "the setting"
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The whole report, as it stands in ``summary.json``."""
@@ -79,9 +115,12 @@ class Report:
             "bytes": self.size_bytes,
             "seconds": round(self.seconds, 3),
             "images": {"valid": self.valid, "invalid": sorted(self.invalid), "reasons": self.invalid},
+            "passed_over": list(self.passed_over),
+            "warnings": self.warnings,
             "classes": self.classes,
             "detections": self.detections,
             "threats": self.threats,
+            "alerts": self.alerts,
             "plot": "threats.png",
             "jobs": self.jobs,
         }
@@ -96,6 +135,8 @@ class Report:
             "late": dict(self.run.late),
             "images": {"valid": len(self.valid), "invalid": len(self.invalid)},
             "invalid_names": sorted(self.invalid)[:_NAMES_IN_XCOM],
+            "passed_over": sum(item["count"] for item in self.passed_over),
+            "warnings": self.warnings[:_NAMES_IN_XCOM],
             "classes": self.classes,
             "threats": self.threats,
             "jobs": self.jobs,
@@ -108,8 +149,10 @@ def collect(hook: PachydermHook, run: Run, images: Iterable[SourceFile]) -> Repo
     :param images: What the run pushed.
     :raises PachydermError: Something that should be there cannot be read.
     """
-    names = {file.path.removeprefix("/") for file in images}
-    commit = _last_commit(hook, [push["commit"] for push in run.pushes]) if run.pushes else ""
+    left_out = {url: why for push in run.pushes for url, why in push.get("left_out", {}).items()}
+    names = {file.path.removeprefix("/") for file in images if file.url not in left_out}
+    commits = [push["commit"] for push in run.pushes if push["commit"]]
+    commit = _last_commit(hook, commits) if commits else ""
     report = Report(
         run,
         commit,
@@ -117,19 +160,57 @@ def collect(hook: PachydermHook, run: Run, images: Iterable[SourceFile]) -> Repo
         size_bytes=sum(push["bytes"] for push in run.pushes),
         seconds=sum(push["seconds"] for push in run.pushes),
         jobs=add_jobs(push["jobs"] for push in run.pushes),
+        passed_over=[*run.passed_over, *_left_out(left_out)],
     )
     if not commit:
         return report
     report.valid = sorted(names & {PurePosixPath(file.path).name for file in hook.pfs.glob_files(VALIDATE, commit, "/valid/*")})
     invalid = sorted(names & {PurePosixPath(file.path).name for file in hook.pfs.glob_files(VALIDATE, commit, "/invalid/*")})
-    report.invalid = dict(
-        zip(invalid, _read_all(hook, VALIDATE, commit, [f"/invalid/{name}.reason.json" for name in invalid], _reason), strict=True)
-    )
-    detected = _read_all(hook, OBJECT_DETECT, commit, [_output_path(name) for name in report.valid], _objects)
-    report.detections = dict(zip(report.valid, detected, strict=True))
+    report.missing = sorted(names - {*report.valid, *invalid})
+    reasons = _read_all(hook, VALIDATE, commit, [f"/invalid/{name}.reason.json" for name in invalid], dict)
+    report.invalid = {name: _reason(content) for name, content in zip(invalid, reasons, strict=True)}
+    report.codes = {name: str(content.get("code") or _reason(content)) for name, content in zip(invalid, reasons, strict=True)}
+    looked_at = {file.path for file in hook.pfs.glob_files(OBJECT_DETECT, commit, "/*/*.json")}
+    seen = [name for name in report.valid if _output_path(name) in looked_at]
+    report.unseen = [name for name in report.valid if _output_path(name) not in looked_at]
+    detected = _read_all(hook, OBJECT_DETECT, commit, [_output_path(name) for name in seen], _objects)
+    report.detections = dict(zip(seen, detected, strict=True))
     threats = {file.path for file in hook.pfs.glob_files(THREAT_DETECT, commit, "/*/*.json")}
-    report.threats = dict(sorted(Counter(_device(name) for name in report.valid if _output_path(name) in threats).items()))
+    with_threats = [name for name in report.valid if _output_path(name) in threats]
+    report.threats = dict(sorted(Counter(_device(name) for name in with_threats).items()))
+    told = _read_all(hook, THREAT_DETECT, commit, [_output_path(name) for name in with_threats[:_ALERTS_READ]], _alert)
+    report.alerts = dict(Counter(status for status in told if status).most_common())
+    report.warnings = _warnings(report)
     return report
+
+
+def _left_out(left_out: Mapping[str, str]) -> list[dict[str, Any]]:
+    passed = PassedOver()
+    for url, why in left_out.items():
+        passed.add(why, url)
+    return passed.as_json()
+
+
+def _warnings(report: Report) -> list[str]:
+    """What is odd about the run itself."""
+    found = []
+    if report.missing:
+        found.append(f"{len(report.missing)} images were taken out of the repo since: {_some(report.missing)}")
+    if report.unseen:
+        found.append(f"{len(report.unseen)} valid images were not looked at (DETECT_DEVICES of {OBJECT_DETECT}): {_some(report.unseen)}")
+    return found
+
+
+def untold(report: Report) -> list[str]:
+    """A warning when there were threats and no mail about any of them went out."""
+    if not report.alerts or report.alerts.get("sent"):
+        return []
+    why = ", ".join(f"{count} {status}" for status, count in report.alerts.items())
+    return [f"Nobody was told of the threats of {sum(report.alerts.values())} images: {why}"]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
 
 
 def write(hook: PachydermHook, report: Report, folder: str) -> str:
@@ -143,7 +224,7 @@ def write(hook: PachydermHook, report: Report, folder: str) -> str:
     if report.commit and hook.pfs.inspect_file(PLOT, report.commit, "/threats.png"):
         filesystem.pipe_file(f"{path}/threats.png", hook.pfs.read_file(PLOT, report.commit, "/threats.png"))
     if len(report.valid) <= _ANNOTATED_LIMIT:
-        for name in report.valid:
+        for name in report.detections:
             image = _output_path(name).removesuffix(".json") + ".jpg"
             filesystem.makedirs(f"{path}/annotated{image.rpartition('/')[0]}", exist_ok=True)
             filesystem.pipe_file(f"{path}/annotated{image}", hook.pfs.read_file(OBJECT_DETECT, report.commit, image))
@@ -164,8 +245,14 @@ def markdown(report: Report) -> str:
         f"{len(report.valid)} valid, {len(report.invalid)} invalid. Read at commit `{report.commit}`.",
         "",
     ]
+    odd = _table(
+        ("passed over", "why", "for example"),
+        ((item["count"], item["why"], ", ".join(item["names"][:_NAMED])) for item in report.passed_over),
+        none="Nothing was passed over.",
+    )
     if not run.batches:
-        return "\n".join((lines[0], "", f"No images in {run.source}: nothing to do.", ""))
+        return "\n".join((lines[0], "", f"No images in {run.source}: nothing to do.", "", *odd, *warning_lines(report.warnings)))
+    lines += warning_lines(report.warnings)
     for day, count in run.late.items():
         lines += [f"{count} images of {day} came late.", ""]
     if len(run.pushes) < run.batches:
@@ -174,6 +261,7 @@ def markdown(report: Report) -> str:
     lines += _table(("class", "objects"), report.classes.items(), none="Nothing detected.")
     rows = ((name, job["state"], job["processed"], job["skipped"], job["failed"], job["seconds"]) for name, job in report.jobs.items())
     lines += _table(("pipeline", "state", "processed", "skipped", "failed", "seconds"), rows, none="No jobs.")
+    lines += odd
     lines += _table(("invalid image", "reason"), list(report.invalid.items())[:_ANNOTATED_LIMIT], none="No invalid images.")
     return "\n".join(lines)
 
@@ -212,6 +300,11 @@ def _objects(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {"class": found["class_id"], "label": found["label"], "score": found["score"], "box": found["box"]} for found in content["objects"]
     ]
+
+
+def _alert(content: Mapping[str, Any]) -> str:
+    alert = content.get("alert")
+    return str(alert.get("status", "")) if isinstance(alert, Mapping) else ""
 
 
 def _reason(content: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from airflow_pachyderm.files import Batch, open_filesystem
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
 from airflow_pachyderm.operators.owner import task_push
 from dags import settings
-from dags.common.rotation_dag import ALL_IMAGES, ROLL_BACK
+from dags.common.rotation_dag import ALL_IMAGES, PUT, ROLL_BACK
 from stages.common.errors import StageError
 
 log = logging.getLogger(__name__)
@@ -33,8 +33,10 @@ def prepare(context: Any, config: settings.Settings, *, repo: str, path: str, ch
     """
     params: Mapping[str, Any] = context["params"]
     hook = PachydermHook(settings.PACHYDERM_CONN_ID)
-    roll_back = params["action"] == ROLL_BACK
-    content = _content_before(hook, repo, path) if roll_back else content_of(str(params["source"] or "").strip(), repo)
+    roll_back, source = params["action"] == ROLL_BACK, str(params["source"] or "").strip()
+    if roll_back and source:
+        raise PachydermInvalidError(f"{ROLL_BACK!r} takes the {repo} of the commit before, not {source}: clear File, or choose {PUT!r}")
+    content = _content_before(hook, repo, path) if roll_back else content_of(source, repo)
     check_content(content, check, name=path.removeprefix("/"), what=f"{'The earlier' if roll_back else params['source']} {repo}")
     current = _head_content(hook, repo, path)
     if content == current:

@@ -71,6 +71,15 @@ def rule_doubts(path: Path, world: World) -> list[Doubt]:
     return doubts(json.loads(path.read_text("utf-8-sig")), world)
 
 
+def names_somebody(hook: PachydermHook) -> bool:
+    """Whether the rules in use say whom to tell."""
+    try:
+        rules = json.loads(hook.pfs.read_file(settings.RULES_REPO, "master", settings.RULES_PATH).decode("utf-8-sig"))
+        return any("to_email" in fields for fields in (rules, *rules.get("devices", {}).values()))
+    except (PachydermNotFoundError, ValueError, AttributeError, TypeError):  # what is wrong with them is told by warnings_in_use
+        return False
+
+
 def warnings_in_use(hook: PachydermHook) -> list[str]:
     """What a person should know about the rules, the model and the settings that are in use."""
     world = world_of(hook)

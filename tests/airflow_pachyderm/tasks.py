@@ -34,7 +34,7 @@ class TaskInstance:
     def xcom_push(self, *, key: str, value: Any) -> None:
         self.xcoms[key] = value
 
-    def xcom_pull(self, *, key: str, task_ids: str, map_indexes: int, dag_id: str | None = None, run_id: str | None = None) -> Any:
+    def xcom_pull(self, *, key: str, task_ids: str, map_indexes: int = -1, dag_id: str | None = None, run_id: str | None = None) -> Any:
         for ti in self._find(dag_id or self.dag_id, run_id or self.run_id, task_ids, map_indexes):
             return ti.xcoms.get(key)
         return None

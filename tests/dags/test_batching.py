@@ -3,15 +3,13 @@
 import json
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_pachyderm.exceptions import PachydermSourceError
 from airflow_pachyderm.files import SourceFile, read_manifest
 from dags import settings
 from dags.common.batching import Limits, cut, plan_batches, run_folder
-from dags.common.push_run import batch_limits, unique
+from dags.common.push_run import batch_limits
 
 
 def listing(*sizes: int) -> list[SourceFile]:
@@ -68,10 +66,3 @@ def test_the_list_of_manifests_of_the_largest_run_fits_into_an_xcom(tmp_path: Pa
 def test_a_runs_folder_is_its_own_and_stays() -> None:
     assert run_folder("/s/", "a", "r1") == run_folder("/s", "a", "r1")
     assert len({run_folder("/s", "a", "r1"), run_folder("/s", "a", "r2"), run_folder("/s", "b", "r1")}) == 3
-
-
-def test_two_images_of_one_name_are_refused() -> None:
-    files = [SourceFile("/a/x.jpg", "file:///a/x.jpg", 1), SourceFile("/b/x.jpg", "file:///b/x.jpg", 1)]
-
-    with pytest.raises(PachydermSourceError, match=r"file:///a/x\.jpg and file:///b/x\.jpg have the same name"):
-        list(unique(files))

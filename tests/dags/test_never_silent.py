@@ -15,11 +15,11 @@ from airflow_pachyderm.client.channel import Server
 from airflow_pachyderm.client.pfs import PfsClient
 from airflow_pachyderm.connection import PachydermConnection
 from airflow_pachyderm.exceptions import PachydermNotFoundError
-from tests.dags.quick_stages import write_stages
+from tests.dags.quick_stages import write_images, write_stages
 from tests.support import Engine
 from tests.support_data import DEMO_MODEL, REPOSITORY
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 @dataclass
@@ -174,3 +174,42 @@ def test_rules_that_do_less_than_they_say_are_put_and_warned_about(airflow: Airf
     status = json.loads(airflow.content("status", "/status.json"))
     assert status["warnings"] == run["values"]["report"]["warnings"]
     assert status["mail"]["on"] is False
+
+
+def test_a_typo_in_the_folder_fails_at_once_and_where_it_is(airflow: Airflow) -> None:
+    """The task with the cause is the one that failed; no other fails on top of it."""
+    run = airflow.run("push_images", source=str(airflow.root / "no such folder"))
+
+    assert run["state"] == "failed"
+    assert (run["states"]["list_images"], run["tries"]["list_images"]) == ("failed", 1)
+    assert {task for task, state in run["states"].items() if state == "failed"} == {"list_images"}
+    assert "does not exist where this task runs; give a folder that it can read" in run["log"]
+
+
+def test_a_run_of_invalid_images_is_no_success(airflow: Airflow) -> None:
+    images = airflow.root / "invalid"
+    images.mkdir()
+    for number in range(3):
+        (images / f"cam {number}.jpg").write_bytes(b"x")
+
+    run = airflow.run("push_images", source=str(images))
+
+    assert (run["state"], run["states"]["report"], run["tries"]["report"]) == ("failed", "failed", 1)
+    assert "3 of 3 images are invalid, more than the setting tuskwatch_max_invalid_share (0.5) allows" in run["log"]
+
+
+def test_a_night_tells_what_it_passed_over(airflow: Airflow) -> None:
+    (airflow.root / "landing" / "blah.jpg").write_bytes(b"x")
+    (airflow.root / "landing" / "dev1_1795345200123.jpg").write_bytes(b"x")
+    write_images(airflow.root / "landing", "2026-11-22", "dev1_1795345200.jpg")
+
+    run = airflow.run("nightly_images", day="2026-11-22")
+    empty = airflow.run("nightly_images", day="2026-11-20")
+
+    assert (run["state"], empty["state"]) == ("success", "success")
+    for told in (run["values"]["report"], empty["values"]["report"]):
+        assert told["passed_over"] == 2
+        report = Path(told["summary"]).with_name("report.md").read_text()
+        assert "are they milliseconds?" in report
+        assert "blah.jpg" in report
+    assert run["values"]["report"]["images"] == {"valid": 1, "invalid": 0}

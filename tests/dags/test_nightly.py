@@ -1,7 +1,8 @@
 """Which images a night takes: its own once, and late ones with the next night."""
 
+import os
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,6 +13,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_pachyderm.exceptions import PachydermInvalidError, PachydermSourceError
 from airflow_pachyderm.files import read_manifest
+from dags.common.landing import PassedOver
 from dags.common.nightly import Night, day_of_run, landed, plan_night
 from dags.settings import Settings
 from tests.dags.quick_stages import write_images
@@ -75,9 +77,9 @@ def test_both_layouts_of_the_landing_area(config: Settings) -> None:
     Path(config.landing, f"d_{in_day - 3600}.jpg").touch()
     Path(config.landing, "blah.jpg").touch()
 
-    found = landed(config.landing, [DAY], zone=ZONE)
+    found = landed(config.landing, [DAY], zone=ZONE, passed=PassedOver())
 
-    assert [file.path for file in found[DAY]] == ["/a_1511891098.jpg", "/b.jpg", f"/c_{in_day}.jpg"]
+    assert [one.file.path for one in found[DAY]] == ["/a_1511891098.jpg", "/sub/b.jpg", f"/c_{in_day}.jpg"]
 
 
 def test_a_day_that_cannot_be_looked_at_is_no_night_without_images(config: Settings) -> None:
@@ -203,12 +205,126 @@ def test_no_look_back(config: Settings) -> None:
     assert plan(config, NEXT, late_days=0).late == {}
 
 
-def test_two_images_of_one_name_in_a_day_are_refused(config: Settings) -> None:
-    (Path(config.landing) / "2026/11/22/sub").mkdir(parents=True)
-    land(config, DAY, "1.jpg", "sub/1.jpg")
+def passed(night: Night) -> dict[str, tuple[int, list[str]]]:
+    return {odd["why"].partition(":")[0]: (odd["count"], odd["names"]) for odd in night.passed_over}
 
-    with pytest.raises(PachydermSourceError, match="have the same name"):
-        plan(config)
+
+def seconds(day: date) -> int:
+    return int(datetime(day.year, day.month, day.day, 12, tzinfo=ZONE).timestamp())
+
+
+def test_of_two_images_of_one_name_one_is_pushed_and_the_other_told(config: Settings) -> None:
+    for folder in ("a", "b"):
+        (Path(config.landing) / "2026/11/22" / folder).mkdir(parents=True)
+    land(config, DAY, "b/1.jpg", "2.jpg")
+    first = plan(config)
+    land(config, DAY, "a/1.jpg")  # comes later, and stands before the other
+
+    night = plan(config)
+
+    assert batches(night) == batches(first) == [["2.jpg", "1.jpg"]]
+    (count, names) = passed(night)["another file of this name is pushed"]
+    assert (count, names[0].partition(" ")[0].endswith("2026/11/22/a/1.jpg")) == (1, True)
+
+
+def test_what_is_odd_in_an_earlier_day_does_not_concern_tonight(config: Settings) -> None:
+    """Two of one name, byte-equal or not; and a folder that leads round in a circle."""
+    land(config, DAY, "1.jpg")
+    plan(config)
+    for folder in ("a", "b"):
+        (Path(config.landing) / "2026/11/22" / folder).mkdir(parents=True)
+        (Path(config.landing) / "2026/11/22" / folder / "late.jpg").write_bytes(b"the same")
+    (Path(config.landing) / "2026/11/22/round").symlink_to("round")
+    land(config, NEXT, "2.jpg")
+
+    night = plan(config, NEXT)
+
+    assert (batches(night), night.late) == ([["2.jpg"], ["late.jpg"]], {"2026-11-22": 1})
+    assert passed(night)["a link that leads round in a circle"] == (1, ["2026/11/22/round"])
+    assert passed(night)["another file of this name is pushed"][0] == 1
+
+
+def test_an_earlier_day_that_cannot_be_looked_at_does_not_concern_tonight(config: Settings) -> None:
+    (Path(config.landing) / "2026/10").mkdir(parents=True)
+    (Path(config.landing) / "2026/10/31").symlink_to("31")
+    (Path(config.staging) / "nightly/2026-10-31").mkdir(parents=True)  # it had its run
+    land(config, date(2026, 11, 1), "2.jpg")
+
+    night = plan(config, date(2026, 11, 1))
+
+    assert batches(night) == [["2.jpg"]]
+    assert passed(night)["an earlier day that cannot be looked at"] == (1, ["2026/10/31/"])
+
+
+def test_every_file_of_the_landing_area_is_pushed_or_told(config: Settings) -> None:
+    landing = Path(config.landing)
+    pushed = [f"2026/11/22/{name}" for name in ("1.jpg", "sub/2.jpg")] + [f"flat_{seconds(DAY)}.jpg"]
+    odd = {
+        "blah.jpg": "no day in its name, which should be as dev1_1511891098.jpg, and in no folder YYYY/MM/DD",
+        "dev1_1795345200123.jpg": "no day in its name",
+        "dev1_179534520012.jpg": "no day in its name",
+        "dev1_99999999999.jpg": "its day has not come",
+        f"dev1_{seconds(date(2026, 11, 3))}.jpg": "no run has had its day",
+        ".DS_Store": "its name begins with a dot",
+        "cam1/3.jpg": "in a folder that is none of a day, YYYY/MM/DD",
+        "2026/4.jpg": "not in the folder of a day, YYYY/MM/DD",
+        "2026/11/5.jpg": "not in the folder of a day, YYYY/MM/DD",
+        "2026/11/3/6.jpg": "in a folder that is none of a day, YYYY/MM/DD",
+        "2026/13/01/7.jpg": "in a folder that is none of a day, YYYY/MM/DD",
+        "2026/11/02/8.jpg": "no run has had its day",
+        "2026/11/22/.9.jpg": "its name, or that of its folder, begins with a dot",
+    }
+    for name in (*pushed, *odd):
+        (landing / name).parent.mkdir(parents=True, exist_ok=True)
+        (landing / name).write_bytes(name.encode())
+
+    night = plan(config, batch_files=10)
+
+    assert sorted(batches(night)[0]) == sorted(["1.jpg", "2.jpg", f"flat_{seconds(DAY)}.jpg"])
+    told = [(odd["why"], name) for odd in night.passed_over for name in odd["names"]]
+    assert sum(odd["count"] for odd in night.passed_over) == len(odd)
+    for name, why in odd.items():
+        assert any(reason.startswith(why) and name.startswith(shown.partition(" (")[0]) for reason, shown in told), (name, told)
+
+
+def test_links_are_isolated_and_told(config: Settings) -> None:
+    """Some recorders name events by links to images, or keep a folder of the newest ones."""
+    land(config, DAY, "1.jpg")
+    folder = Path(config.landing) / "2026/11/22"
+    (folder / "event.jpg").symlink_to("1.jpg")
+    (folder / "lost.jpg").symlink_to("gone.jpg")
+    (folder / "round.jpg").symlink_to("round.jpg")
+    (folder / "all").symlink_to(".")
+    (folder.parent.parent.parent.parent / "elsewhere.jpg").write_bytes(b"an image of its own")
+    (folder / "other.jpg").symlink_to(folder.parent.parent.parent.parent / "elsewhere.jpg")
+
+    night = plan(config)
+
+    assert batches(night) == [["1.jpg", "other.jpg"]]
+    assert {why: names for why, (_, names) in passed(night).items()} == {
+        "a link to an image that is pushed itself": ["2026/11/22/event.jpg"],
+        "a link to nothing": ["2026/11/22/lost.jpg"],
+        "a link that leads round in a circle": ["2026/11/22/round.jpg"],
+        "a link to a folder that is looked through anyway": ["2026/11/22/all/"],
+    }
+
+
+def test_an_image_rewritten_with_the_same_size_is_pushed_again(config: Settings) -> None:
+    land(config, DAY, "1.jpg", "2.jpg", "3.jpg")
+    plan(config)
+    image = Path(config.landing) / "2026/11/22/3.jpg"
+    image.write_bytes(image.read_bytes()[::-1])
+    os.utime(image, (1_800_000_000, 1_800_000_000))
+
+    assert batches(plan(config)) == [["1.jpg", "2.jpg"], ["3.jpg"]]
+    assert [PurePosixPath(url).name for url in plan(config).manifests] == ["0000.jsonl", "0002.jsonl"]  # a push of its own
+
+
+def test_a_day_that_has_not_come_is_refused(config: Settings) -> None:
+    tomorrow = datetime.now(tz=ZONE).date() + timedelta(days=1)
+
+    with pytest.raises(PachydermInvalidError, match=f"Day is {tomorrow}, which has not come"):
+        plan(config, tomorrow)
 
 
 def test_a_landing_area_that_is_not_set_or_not_there_is_named(config: Settings, tmp_path: Path) -> None:

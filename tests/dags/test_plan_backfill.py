@@ -1,11 +1,20 @@
 """What a backfill would do."""
 
 import json
+from datetime import date, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from zoneinfo import ZoneInfo
 
 import pytest
+from airflow._shared.timezones import timezone
+from airflow.serialization.definitions.dag import SerializedDAG
+from airflow.timetables.base import TimeRestriction
+from airflow.timetables.interval import CronDataIntervalTimetable
 
-from dags.plan_backfill import main
+from dags import settings
+from dags.common.nightly import day_of_run
+from dags.plan_backfill import instants, main
 from tests.dags.quick_stages import write_images
 
 
@@ -26,7 +35,7 @@ def test_days_images_batches_and_the_command(capsys: pytest.CaptureFixture[str],
     assert [line[:2] + line[3:] for line in lines[1:4]] == [["2026-11-01", "3", "2"], ["2026-11-02", "0", "0"], ["2026-11-03", "1", "1"]]
     assert lines[4] == ["3", "days", "4", "0.0", "3"]
     assert "No report of an earlier run" in out
-    assert out.splitlines()[-1].endswith("--from-date 2026-11-01 --to-date 2026-11-03T23:59 --max-active-runs 2")
+    assert out.splitlines()[-1].endswith("--from-date 2026-11-01T00:00+00:00 --to-date 2026-11-03T23:59+00:00 --max-active-runs 2")
 
 
 def test_the_estimate_is_measured(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -53,3 +62,27 @@ def test_what_cannot_be_planned_is_said(capsys: pytest.CaptureFixture[str], tmp_
     status, _, err = run(capsys, tmp_path, *arguments)
 
     assert (status, message in err) == (1, True)
+
+
+# From eleven hours behind UTC to fourteen before it, with days on which clocks are changed.
+@pytest.mark.parametrize(
+    "zone", [*(f"Etc/GMT{-hours:+d}" for hours in range(-11, 15)), "Europe/Berlin", "America/New_York", "Asia/Kathmandu"]
+)
+@pytest.mark.parametrize(("first", "last"), [(date(2026, 3, 27), date(2026, 3, 30)), (date(2026, 10, 24), date(2026, 11, 2))])
+def test_the_printed_backfill_has_the_planned_days_in_every_zone(
+    zone: str, first: date, last: date, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Airflow reads the dates and makes the runs, each of which takes the day that its interval begins on."""
+    monkeypatch.setattr(settings, "TIMEZONE", zone)
+    begin, end = instants(first, last)
+    timetable = CronDataIntervalTimetable("0 2 * * *", timezone=zone)
+    dag = SimpleNamespace(timetable=timetable, _time_restriction=TimeRestriction(earliest=None, latest=None, catchup=True))
+
+    infos = SerializedDAG.iter_dagrun_infos_between(dag, timezone.parse(begin), timezone.parse(end))  # type: ignore[arg-type]
+    days = [
+        day_of_run(run_type="backfill", run_after=info.run_after, interval_start=info.data_interval.start, wanted=None, zone=ZoneInfo(zone))
+        for info in infos
+        if info.data_interval
+    ]
+
+    assert days == [first + timedelta(days=number) for number in range((last - first).days + 1)]

@@ -1,25 +1,34 @@
 """What the DAGs' own tasks do, from the folder to the report, against a real server."""
 
+import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from airflow_pachyderm.client.push import Push
 from airflow_pachyderm.exceptions import PachydermError, PachydermInvalidError, PachydermNotFoundError, PachydermSourceError
-from airflow_pachyderm.files import Batch, SourceFile, read_manifest
+from airflow_pachyderm.files import Batch, SourceFile, read_manifest, write_manifest
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
 from airflow_pachyderm.operators.push import PachydermPushOperator
 from dags import settings
 from dags.common.bootstrap import plan_bootstrap, put_content
 from dags.common.checks import check_rules
+from dags.common.images_push import FORBIDDEN, GONE, GROWING, ImagesPushOperator, odd_ones
 from dags.common.inputs import without_retries
-from dags.common.push_run import plan_push, report_push
+from dags.common.nightly import plan_night
+from dags.common.push_run import finish_run, plan_push, report_push
+from dags.common.report import Run
 from dags.common.rotation import prepare, set_images_aside
 from stages.common.errors import StageError
 from tests.airflow_pachyderm.tasks import DagRun, Task, TaskInstance
+from tests.dags.quick_stages import write_images
 
 NAMES = ("dev1_1511891098.jpg", "dev1_1511891155.jpg", "dev2_1511891326.jpg", "blah.jpg")
 
@@ -40,7 +49,7 @@ class World:
     def push(self, manifests: list[str], *, run_id: str = "r") -> list[dict[str, Any]]:
         results = []
         for number, manifest in enumerate(manifests):
-            task = Task(PachydermPushOperator(task_id="push", repo="images", manifest=manifest, poll_interval=0.1))
+            task = Task(ImagesPushOperator(task_id="push", repo="images", manifest=manifest, poll_interval=0.1))
             task.ti.map_index, task.ti.run_id = number, run_id
             results.append(task.run())
         return results
@@ -48,8 +57,6 @@ class World:
     def put(self, repo: str, path: str, content: str) -> str:
         source = self.images.parent / f"{repo}-content"
         source.write_text(content)
-        from airflow_pachyderm.client.push import Push
-
         batch = Batch([SourceFile(path, str(source))])
         return Push(self.hook.pfs, repo=repo, branch="master", key=content, batch=batch).run().commit_set
 
@@ -114,6 +121,135 @@ def test_a_report_is_about_its_own_run(world: World) -> None:
     assert (counts["images"], counts["threats"]) == ({"valid": 1, "invalid": 0}, {"dev9": 1})
 
 
+def test_an_image_that_is_gone_or_still_grows_costs_only_itself(world: World) -> None:
+    """Listed, and not what was listed when its batch is pushed; so in each repetition, and in one commit."""
+    manifests = plan_push(world.context(batch_size=10), world.config)
+    (world.images / NAMES[0]).unlink()
+    (world.images / NAMES[1]).write_bytes(b"longer than when it was listed")
+
+    pushes = world.push(manifests)
+    again = world.push(manifests)
+    counts = report_push(world.context("report"), world.config, manifests=manifests, pushes=pushes)
+
+    assert sorted(pushes[0]["left_out"].values()) == sorted([GONE, GROWING])
+    assert (again[0]["commit"], again[0]["reused"]) == (pushes[0]["commit"], True)
+    assert (counts["files"], counts["images"], counts["passed_over"]) == (2, {"valid": 1, "invalid": 1}, 2)
+    summary = json.loads(Path(counts["summary"]).read_text())
+    assert {odd["why"]: [name.rpartition("/")[2] for name in odd["names"]] for odd in summary["passed_over"]} == {
+        GONE: [NAMES[0]],
+        GROWING: [NAMES[1]],
+    }
+    assert GROWING in Path(counts["summary"]).with_name("report.md").read_text()
+
+
+def test_a_batch_of_which_nothing_is_left_is_no_failure(world: World) -> None:
+    manifests = plan_push(world.context(batch_size=3), world.config)
+    (world.images / "blah.jpg").unlink()  # the first in order: with two more a batch
+    for file in read_manifest(manifests[1]):
+        Path(file.url.removeprefix("file://")).unlink()
+
+    pushes = world.push(manifests)
+    counts = report_push(world.context("report"), world.config, manifests=manifests, pushes=pushes)
+
+    assert [push["files"] for push in pushes] == [2, 0]
+    assert (counts["failed_batches"], counts["files"], counts["passed_over"]) == (0, 2, 2)
+
+
+def test_a_night_takes_an_image_that_grew_when_it_is_whole(world: World, tmp_path: Path) -> None:
+    config = dataclasses.replace(world.config, landing=str(tmp_path / "landing"))
+    zone, day = ZoneInfo("UTC"), date(2026, 11, 22)
+    write_images(tmp_path / "landing", str(day), *NAMES[:3])
+    first = plan_night(config, day, batch_files=10, late_days=7, zone=zone)
+    (tmp_path / "landing/2026/11/22" / NAMES[1]).write_bytes(b"longer than when it was listed")
+
+    (push,) = world.push(first.manifests)
+    later = plan_night(config, day + timedelta(days=1), batch_files=10, late_days=7, zone=zone)
+    (late,) = world.push(later.manifests, run_id="r2")
+
+    assert (push["files"], late["files"], later.late) == (2, 1, {str(day): 1})
+    assert len(world.hook.pfs.glob_files("images", "master", "/*")) == 3
+    assert world.push(plan_night(config, day, batch_files=10, late_days=7, zone=zone).manifests)[0]["commit"] == push["commit"]
+
+
+def test_a_file_that_nobody_may_read_costs_only_itself() -> None:
+    file = SourceFile("/x.jpg", __file__, None)
+
+    assert odd_ones([file], suspect=file.url, cause=PermissionError("no")) == {file.url: FORBIDDEN}
+    assert odd_ones([file], suspect=file.url, cause=OSError("the share does not answer")) == {}
+
+
+def test_a_run_of_invalid_images_fails_and_names_them_after_its_report_is_written(world: World) -> None:
+    for number in range(4):
+        (world.images / f"cam {number}.jpg").write_bytes(b"x")
+    manifests = plan_push(world.context(batch_size=10), world.config)
+    pushes = world.push(manifests)
+
+    with pytest.raises(PachydermInvalidError) as raised:
+        report_push(world.context("report"), world.config, manifests=manifests, pushes=pushes)
+
+    said = str(raised.value)
+    assert said.startswith(
+        "5 of 8 images are invalid, more than the setting tuskwatch_max_invalid_share (0.5) allows; most often (5): the name;"
+    )
+    assert "such as blah.jpg, cam 0.jpg, cam 1.jpg; correct what names or writes the images, or raise the setting; the report is " in said
+    assert len(list(Path(world.config.results).rglob("report.md"))) == 1
+    run = json.loads(world.hook.pfs.read_file("status", "master", "/runs/dag.json"))
+    assert (run["state"], run["images"]) == ("failed", {"valid": 3, "invalid": 5})
+
+    lenient = dataclasses.replace(world.config, max_invalid_share=0.7)
+    assert report_push(world.context("report"), lenient, manifests=manifests, pushes=pushes)["images"]["invalid"] == 5
+
+
+def test_images_that_are_in_no_output_are_not_passed_in_silence(world: World) -> None:
+    manifests = plan_push(world.context(batch_size=10), world.config)
+    pushes = world.push(manifests)
+    for name in NAMES:
+        (world.images / name).unlink()
+    (world.images / "dev1_1511890000.jpg").write_bytes(b"x")
+    Push(world.hook.pfs, repo="images", branch="master", key="empty", batch=Batch(deletes=["/"])).run()
+    later = plan_push(world.context(batch_size=10), world.config)
+    last = world.push(later, run_id="r2")
+
+    with pytest.raises(PachydermInvalidError, match="4 of 4 images are not in the repo validate any more: push them again"):
+        finish_run(
+            world.context("report"),
+            world.config,
+            Run("dag", "r", "there", [{**pushes[0], "commit": last[0]["commit"]}], 1),
+            manifests=[_manifest(world, NAMES)],
+            folder=str(Path(world.config.results) / "r"),
+        )
+
+
+def _manifest(world: World, names: Sequence[str]) -> str:
+    url = f"{world.config.staging}/names.jsonl"
+    write_manifest(url, [SourceFile(f"/{name}", str(world.images / name)) for name in names])
+    return url
+
+
+def test_a_folder_whose_images_lie_deeper_says_so(world: World) -> None:
+    (world.images / "2026").mkdir()
+    for name in NAMES:
+        (world.images / name).rename(world.images / "2026" / name)
+
+    with pytest.raises(PachydermSourceError, match=r"4 files lie in subfolders, where only \*\* looks: write \*\*/\* into Which files"):
+        plan_push(world.context(), world.config)
+
+
+def test_what_a_push_passes_over_is_told(world: World) -> None:
+    (world.images / "a").mkdir()
+    (world.images / "a" / NAMES[0]).write_bytes(b"another")
+    (world.images / "round").symlink_to("round")
+    context = world.context("list_images", glob="**")
+
+    manifests = plan_push(context, world.config)
+
+    assert len([file for manifest in manifests for file in read_manifest(manifest)]) == 4
+    assert [(odd["count"], odd["why"].partition(":")[0]) for odd in context["ti"].xcoms["passed_over"]] == [
+        (1, "a link that leads round in a circle"),
+        (1, "another file of this name is pushed"),
+    ]
+
+
 def test_a_failed_batch_fails_the_report_after_it_is_written(world: World) -> None:
     manifests = plan_push(world.context(), world.config)
     pushes = world.push(manifests[:1])
@@ -145,12 +281,11 @@ def test_a_report_on_a_commit_that_was_deleted_says_so(world: World) -> None:
         report_push(world.context("report"), world.config, manifests=manifests, pushes=pushes)
 
 
-@pytest.mark.parametrize(
-    ("manifests", "message"), [(None, "Nothing was listed: see the task list_images"), (["m"], "No batch of 1 was pushed")]
-)
-def test_a_run_without_results_says_where_to_look(world: World, manifests: list[str] | None, message: str) -> None:
-    with pytest.raises(PachydermError, match=message):
-        report_push(world.context("report"), world.config, manifests=manifests, pushes=None)
+def test_a_run_without_results_says_where_to_look(world: World) -> None:
+    with pytest.raises(PachydermInvalidError, match="No batch of 1 was pushed"):
+        report_push(world.context("report"), world.config, manifests=["m"], pushes=None)
+    with pytest.raises(AirflowSkipException, match="the task list_images says why"):
+        report_push(world.context("report"), world.config, manifests=None, pushes=None)
 
 
 def test_a_dry_run_pushes_nothing_and_says_what_it_would(world: World) -> None:
@@ -234,14 +369,21 @@ def test_rolling_back_finds_the_content_before(world: World) -> None:
     world.put("rules", settings.RULES_PATH, '{"threat_classes": [7]}')
     world.put("rules", "/other", "unrelated")
 
-    files = prepare(world.context(action="roll back"), world.config, repo="rules", path=settings.RULES_PATH, check=lambda _: None)
+    files = prepare(
+        world.context(action="roll back", source=None), world.config, repo="rules", path=settings.RULES_PATH, check=lambda _: None
+    )
 
     assert Path(files[settings.RULES_PATH]).read_text() == "{}"
 
 
 def test_there_may_be_nothing_to_roll_back_to(world: World) -> None:
     with pytest.raises(PachydermNotFoundError, match="nothing to roll back to"):
-        rules(world, action="roll back")
+        rules(world, action="roll back", source=None)
+
+
+def test_a_file_that_rolling_back_would_not_use_is_refused(world: World, tmp_path: Path) -> None:
+    with pytest.raises(PachydermInvalidError, match=r"'roll back' takes the rules of the commit before, not .*new\.json: clear File"):
+        rules(world, action="roll back", source=str(tmp_path / "new.json"))
 
 
 def test_a_file_must_be_given(world: World) -> None:

@@ -58,11 +58,14 @@ def test_every_setting_that_the_repository_reads_is_known() -> None:
     assert settings.unknown_names(dict.fromkeys(names, "x")) == []
 
 
-@pytest.mark.parametrize(("name", "value"), [("SERVER_SIDE", "ture"), ("RETRIES", "two"), ("RETRY_SECONDS", "soon")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SERVER_SIDE", "ture"), ("RETRIES", "two"), ("RETRY_SECONDS", "soon"), ("NIGHTLY_CRON", "0 2 30 2 *"), ("TIMEZONE", "Berlin")],
+)
 def test_a_value_that_means_nothing_is_an_import_error(name: str, value: str) -> None:
     """Which everybody sees on Airflow's first page."""
     env = {**os.environ, f"TUSKWATCH_{name}": value}
-    done = subprocess.run([sys.executable, "-c", "import dags.settings"], capture_output=True, text=True, cwd=REPOSITORY, env=env)
+    done = subprocess.run([sys.executable, "-c", "import dags.nightly_images"], capture_output=True, text=True, cwd=REPOSITORY, env=env)
 
     assert done.returncode != 0
     assert value in done.stderr

@@ -74,18 +74,18 @@ def test_a_backfill_does_each_day_once_however_often_it_runs(nights: Site) -> No
 
 
 def test_late_images_come_with_the_next_night_and_an_empty_night_says_so(nights: Site, landing: Path) -> None:
-    nights.run(NIGHTLY, {"day": "2026-12-01"})
-    assert report(nights, "2026-12-01")["files"] == 0
+    nights.run(NIGHTLY, {"day": "2026-10-01"})
+    assert report(nights, "2026-10-01")["files"] == 0
     before = len(pushes(nights))
-    write_images(landing, "2026-12-01", "dev9_1511891099.jpg")
+    write_images(landing, "2026-10-01", "dev9_1511891099.jpg")
 
-    nights.run(NIGHTLY, {"day": "2026-12-02"})
+    nights.run(NIGHTLY, {"day": "2026-10-02"})
 
-    summary = report(nights, "2026-12-02")
-    assert (summary["late"], summary["images"]["valid"]) == ({"2026-12-01": 1}, ["dev9_1511891099.jpg"])
+    summary = report(nights, "2026-10-02")
+    assert (summary["late"], summary["images"]["valid"]) == ({"2026-10-01": 1}, ["dev9_1511891099.jpg"])
     assert len(pushes(nights)) == before + 1
 
-    nights.run(NIGHTLY, {"day": "2026-12-02"})
+    nights.run(NIGHTLY, {"day": "2026-10-02"})
 
     assert len(pushes(nights)) == before + 1
 
