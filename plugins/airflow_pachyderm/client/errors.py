@@ -28,8 +28,9 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 _TRANSIENT: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.ABORTED})
-# Said without a code of its own of an open commit whose parent the server is still putting together.
-_NOT_YET: Final = re.compile(r"base commit .* unfinished")
+# Said without a code of its own: of an open commit whose parent the server is still putting together; and, by a busy 2.12 server, of a
+# transaction that its database took back, so that nothing of the call is there.
+_PASSING: Final = re.compile(r"base commit .* unfinished|commit unexpectedly resulted in rollback")
 
 _BY_CODE: Final[dict[Any, type[PachydermError]]] = {
     grpc.StatusCode.NOT_FOUND: PachydermNotFoundError,
@@ -81,7 +82,7 @@ class RetryPolicy:
 
 def is_transient(exc: grpc.RpcError) -> bool:
     """Whether the same call may succeed in a moment."""
-    return exc.code() in _TRANSIENT or (exc.code() is grpc.StatusCode.UNKNOWN and bool(_NOT_YET.search(exc.details() or "")))
+    return exc.code() in _TRANSIENT or (exc.code() is grpc.StatusCode.UNKNOWN and bool(_PASSING.search(exc.details() or "")))
 
 
 def translate(exc: grpc.RpcError, *, action: str, connection: PachydermConnection) -> PachydermError:
