@@ -21,6 +21,9 @@
     ├── ForbiddenError                PERMISSION_DENIED
     ├── UnsupportedError              UNIMPLEMENTED
     ├── StorageFullError              RESOURCE_EXHAUSTED
+    ├── LimitError                    RESOURCE_EXHAUSTED
+    ├── ReadOnlyError                 FAILED_PRECONDITION
+    ├── UnreadableError               INTERNAL
     ├── CorruptError                  DATA_LOSS
     └── DataDirError                  the server does not start
         └── InUseError
@@ -144,6 +147,18 @@ class UnsupportedError(MinipachdError):
 
 class StorageFullError(MinipachdError):
     """The disk under the data directory is full. Nothing of the call was kept."""
+
+
+class LimitError(MinipachdError):
+    """The system gives this process no more of something: open files, threads, memory. Nothing is wrong with what is stored."""
+
+
+class ReadOnlyError(MinipachdError):
+    """The file system below the data directory takes no writes."""
+
+
+class UnreadableError(MinipachdError):
+    """Stored bytes could not be read, so nobody knows whether they are right."""
 
 
 class CorruptError(MinipachdError):

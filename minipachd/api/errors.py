@@ -11,6 +11,7 @@ import grpc.aio
 
 from minipachd import errors
 from minipachd.api.dialect import DEFAULT, Dialect
+from minipachd.storage import limits
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,9 @@ CODES: dict[type[errors.MinipachdError], grpc.StatusCode] = {
     errors.ForbiddenError: grpc.StatusCode.PERMISSION_DENIED,
     errors.UnsupportedError: grpc.StatusCode.UNIMPLEMENTED,
     errors.StorageFullError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.LimitError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.ReadOnlyError: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.UnreadableError: grpc.StatusCode.INTERNAL,
     errors.CorruptError: grpc.StatusCode.DATA_LOSS,
     errors.DataDirError: grpc.StatusCode.INTERNAL,
 }
@@ -110,6 +114,7 @@ async def _refuse(context: Any, method: str) -> None:
 
 
 async def _abort(context: Any, method: str, error: Exception, dialect: Dialect) -> None:
+    error = limits.named(error, method) or error
     if isinstance(error, errors.MinipachdError):
         await context.abort(code_of(error, dialect), str(error))
     elif isinstance(error, grpc.aio.AbortError):

@@ -35,7 +35,7 @@ class FileTree:
     def get(self, path: str) -> FileEntry | None:
         """The file at a path; of one that several wrote, the pieces behind each other in the order of their tags."""
         path = paths.clean(path)
-        return None if path == paths.ROOT else _joined([_entry(entry) for entry in self.tree.scan(*paths.pieces_range(path))])
+        return None if path == paths.ROOT else _joined([decode_entry(entry) for entry in self.tree.scan(*paths.pieces_range(path))])
 
     def info(self, path: str) -> FileInfo | None:
         """The file or directory at a path; slashes at its end do not count."""
@@ -47,8 +47,8 @@ class FileTree:
         """Every piece of content of a file, or below a directory."""
         under = paths.clean(under)
         if under != "/":
-            yield from map(_entry, self.tree.scan(*paths.pieces_range(under)))
-        yield from map(_entry, self.tree.scan(*paths.directory_range(under)))
+            yield from map(decode_entry, self.tree.scan(*paths.pieces_range(under)))
+        yield from map(decode_entry, self.tree.scan(*paths.directory_range(under)))
 
     def entries(self, under: str = "/") -> Iterator[FileEntry]:
         """Every file below a directory, or the file itself; see :meth:`get` for files in several pieces."""
@@ -99,7 +99,7 @@ class FileTree:
         start, stop = paths.directory_range(under)
         for key, before, after in self.tree.diff(old.tree):
             if start <= key < stop or file_start <= key < file_stop:
-                yield (_entry(before) if before else None, _entry(after) if after else None)
+                yield (decode_entry(before) if before else None, decode_entry(after) if after else None)
 
     def _candidates(self, glob: Glob) -> Iterator["FileEntry | str"]:
         if glob.pattern == "/":
@@ -165,7 +165,7 @@ class FileTree:
         if start < _BEHIND_ROOT and self.tree.first(start, _BEHIND_ROOT):
             opened.append(top)
             yield top
-        for file in _grouped(map(_entry, self.tree.scan(max(start, _BEHIND_ROOT), stop))):
+        for file in _grouped(map(decode_entry, self.tree.scan(max(start, _BEHIND_ROOT), stop))):
             while opened and not file.path.startswith(opened[-1]):
                 opened.pop()
             if not opened:
@@ -197,13 +197,14 @@ def encode_entry(file: FileEntry) -> Entry:
     return Entry(paths.key(file.path, file.tag), file.chunks, file.size)
 
 
-def _entry(entry: Entry) -> FileEntry:
+def decode_entry(entry: Entry) -> FileEntry:
+    """The reverse of :func:`encode_entry`."""
     path, tag = paths.split_key(entry.key)
     return FileEntry(path, tag, entry.weight, entry.value)
 
 
 def _file(pieces: list[Entry]) -> FileEntry:
-    joined = _joined(sorted(map(_entry, pieces), key=lambda piece: piece.tag))
+    joined = _joined(sorted(map(decode_entry, pieces), key=lambda piece: piece.tag))
     assert joined is not None  # noqa: S101 - callers give at least one piece
     return joined
 

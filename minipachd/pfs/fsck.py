@@ -8,10 +8,11 @@
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from minipachd.errors import CorruptError
-from minipachd.storage import CHUNK_ID_BYTES
+from minipachd.pfs.filetree import decode_entry
+from minipachd.storage import CHUNK_ID_BYTES, Entry
 
 if TYPE_CHECKING:
     from minipachd.pfs.engine import Pfs
@@ -39,28 +40,40 @@ def fix(txn: "Txn") -> list[str]:
     return fixed
 
 
+class _Checked(NamedTuple):
+    """What was found below a node: the bytes of its files, and of each damaged one the path and what is wrong with it."""
+
+    size: int
+    problems: tuple[tuple[str, str], ...]
+
+
 def _check_trees(pfs: "Pfs", view: "View") -> Iterator[str]:
-    missing_chunks = pfs.chunks.missing_packs()
-    checked: dict[bytes, int] = {}
+    """Each node once, however many commits have it: the time is that of the data, not of the history."""
+    missing_packs = pfs.chunks.missing_packs()
+    known: dict[bytes, _Checked] = {}
+
+    def leaf(entries: list[Entry]) -> _Checked:
+        files = [decode_entry(entry) for entry in entries]
+        chunks = ((file, file.chunks[at : at + CHUNK_ID_BYTES]) for file in files for at in range(0, len(file.chunks), CHUNK_ID_BYTES))
+        found = ((file.path, pfs.chunks.problem(chunk, missing_packs)) for file, chunk in chunks)
+        return _Checked(sum(file.size for file in files), tuple((path, problem) for path, problem in found if problem))
+
+    def join(parts: list[_Checked]) -> _Checked:
+        return _Checked(sum(part.size for part in parts), tuple(problem for part in parts for problem in part.problems))
+
+    told: set[bytes] = set()
     for commit in view.commits():
-        if commit.root in checked:
-            if checked[commit.root] != commit.size:
-                yield f"invariant 3: commit {commit} says {commit.size} bytes, its files have {checked[commit.root]}"
-            continue
-        size = 0
         try:
-            for entry in view.files(commit).pieces():
-                size += entry.size
-                for at in range(0, len(entry.chunks), CHUNK_ID_BYTES):
-                    problem = pfs.chunks.problem(entry.chunks[at : at + CHUNK_ID_BYTES], missing_chunks)
-                    if problem:
-                        yield f"invariant 2: file {entry.path} of commit {commit}: {problem}"
+            found = pfs.nodes.fold(commit.root, known, leaf, join) if commit.root else _Checked(0, ())
         except CorruptError as exc:
             yield f"invariant 1: commit {commit}: {exc}"
             continue
-        checked[commit.root] = size
-        if size != commit.size:
-            yield f"invariant 3: commit {commit} says {commit.size} bytes, its files have {size}"
+        if commit.root not in told:
+            told.add(commit.root)
+            for path, problem in found.problems:
+                yield f"invariant 2: file {path} of commit {commit}: {problem}"
+        if found.size != commit.size:
+            yield f"invariant 3: commit {commit} says {commit.size} bytes, its files have {found.size}"
 
 
 def _check_history(view: "View") -> Iterator[str]:

@@ -14,6 +14,8 @@ from minipachd.pps.spec import CronInput, leaves
 
 log = logging.getLogger(__name__)
 
+_SLACK_NS = 60 * 10**9  # clocks are put right by seconds all the time
+
 
 def ticker(pfs: Pfs) -> Clock:
     """Ticks for every pipeline that is not stopped. After a time when the server was down, one tick stands for all that were missed."""
@@ -24,11 +26,11 @@ def _write_due_ticks(pfs: Pfs) -> int | None:
     """:return: When the next tick is due; None when there is none to come."""
     with pfs.snapshot() as view:
         running = [pipeline for pipeline in records.list_pipelines(view.db) if not pipeline.stopped]
-    inputs = dict.fromkeys(leaf for pipeline in running for leaf in leaves(pipeline.spec.input) if isinstance(leaf, CronInput))
+    made_ns = {leaf: pipeline.created_ns for pipeline in running for leaf in leaves(pipeline.spec.input) if isinstance(leaf, CronInput)}
     upcoming = []
-    for leaf in inputs:
+    for leaf, created_ns in made_ns.items():
         try:
-            upcoming.append(_write_due_tick(pfs, leaf))
+            upcoming.append(_write_due_tick(pfs, leaf, created_ns))
         except Exception as exc:  # somebody holds its commit open, say: the others tick all the same
             trace = not isinstance(exc, MinipachdError)
             log.warning("cron input %s of repo %s cannot tick, next try in a minute: %s", leaf.name, leaf_repo(leaf), exc, exc_info=trace)
@@ -36,14 +38,11 @@ def _write_due_ticks(pfs: Pfs) -> int | None:
     return min((due_ns for due_ns in upcoming if due_ns is not None), default=None)
 
 
-def _write_due_tick(pfs: Pfs, leaf: CronInput) -> int | None:
+def _write_due_tick(pfs: Pfs, leaf: CronInput, made_ns: int) -> int | None:
     """:return: When the input's next tick is due; None for never."""
     following, now_ns = parse_schedule(leaf.spec), time.time_ns()
-    latest_ns = following(now_ns)
-    if latest_ns is None:
-        return None
     with pfs.snapshot() as view:
-        due_ns = following(_last_tick(view, leaf, latest_ns))
+        due_ns = following(_last_tick(view, leaf, made_ns, latest_ns=now_ns + _SLACK_NS))
     if due_ns is not None and due_ns <= now_ns:
         after_ns = following(due_ns)
         tick_ns = now_ns if after_ns is not None and after_ns <= now_ns else due_ns
@@ -62,11 +61,13 @@ def write_tick(txn: Txn, leaf: CronInput, tick_ns: int) -> None:
     txn.finish_commit(commit.key)
 
 
-def _last_tick(view: View, leaf: CronInput, latest_ns: int) -> int:
+def _last_tick(view: View, leaf: CronInput, made_ns: int, *, latest_ns: int) -> int:
     """When the input ticked last; its start before that.
 
-    :param latest_ns: Later ticks are of a clock that was ahead, and do not count: they would keep off all that come first.
+    :param made_ns: When its pipeline was made.
+    :param latest_ns: Later moments are of a clock that was ahead, and do not count: they would keep off all that come first.
     """
     files = view.files(view.commit(view.branch(BranchKey(leaf_repo(leaf), "master")).head))
     ticks = [moment for info in files.list("/") if (moment := tick_time(info.path)) is not None and moment <= latest_ns]
-    return max([leaf.start_ns, *ticks])
+    started_ahead = leaf.start_ns <= made_ns and made_ns > latest_ns  # one that is to come only because the clock was wrong
+    return max([0 if started_ahead else leaf.start_ns, *ticks])

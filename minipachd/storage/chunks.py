@@ -5,7 +5,6 @@ names its chunks. A pack that no transaction names is an orphan, removed at the 
 served.
 """
 
-import errno
 import logging
 import os
 import sqlite3
@@ -20,7 +19,8 @@ from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
 from weakref import WeakSet
 
-from minipachd.errors import ConflictError, CorruptError, StorageFullError
+from minipachd.errors import ConflictError, CorruptError, UnreadableError
+from minipachd.storage import limits
 from minipachd.storage.database import Database, Schema
 from minipachd.storage.directory import fsync_directory
 
@@ -199,6 +199,7 @@ class ChunkStore:
         """The bytes of a chunk.
 
         :raises CorruptError: They are missing, or are not those that were written.
+        :raises UnreadableError: The disk does not say. :raises LimitError: The system gives us no more files, or memory.
         """
         place = self._place(chunk)
         while True:
@@ -231,7 +232,7 @@ class ChunkStore:
 def read_verified(path: Path, chunk: bytes, *, offset: int, length: int) -> bytes:
     """Read one chunk of a pack and hash it.
 
-    :raises CorruptError: See :meth:`ChunkStore.read`.
+    :raises CorruptError: See :meth:`ChunkStore.read`. :raises UnreadableError: Nobody knows.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -239,8 +240,11 @@ def read_verified(path: Path, chunk: bytes, *, offset: int, length: int) -> byte
             data = os.pread(fd, length, offset)
         finally:
             os.close(fd)
+    except FileNotFoundError as exc:
+        raise CorruptError(f"pack {path.name} is missing") from exc
     except OSError as exc:
-        raise CorruptError(f"pack {path.name} cannot be read: {exc.strerror}") from exc
+        reason = f"pack {path.name} cannot be read"
+        raise limits.named(exc, reason) or UnreadableError(f"{reason}: {exc.strerror}; look at the disk, and repeat the call") from exc
     if chunk_id(data) != chunk:
         raise CorruptError(f"pack {path.name} is damaged at byte {offset}: chunk {chunk.hex()} does not have its hash")
     return data
@@ -300,7 +304,7 @@ class ChunkWriter:
     def write(self, chunk: bytes, data: bytes | memoryview) -> None:
         """Put a chunk into the pack, wherever else it may be. :raises StorageFullError: The disk is full."""
         self._sealed = False
-        with _full_disk(self._folder):
+        with _Writing(self._folder):
             if self._file is None or self._sizes[-1] + len(data) > _PACK_BYTES:
                 self._roll()
             self._open_file().write(data)
@@ -316,7 +320,7 @@ class ChunkWriter:
         if placed is None:
             return self._store.read(chunk)
         if self._file is not None:
-            with _full_disk(self._folder):
+            with _Writing(self._folder):
                 self._file.flush()
         pack, offset, length = placed
         return read_verified(self._packs[pack], chunk, offset=offset, length=length)
@@ -328,7 +332,7 @@ class ChunkWriter:
         """
         if self._sealed or not self._packs:
             return
-        with _full_disk(self._folder):
+        with _Writing(self._folder):
             if self._lost is not None:
                 raise self._lost
             try:
@@ -405,8 +409,8 @@ def _sync_and_close(file: BinaryIO) -> None:
         os.fsync(file.fileno())
 
 
-class _full_disk:  # noqa: N801 - reads as a context manager
-    """Turn ENOSPC and its kin into :class:`StorageFullError`."""
+class _Writing:
+    """Give errors of the system their names. :raises StorageFullError: The disk is full; and see :func:`limits.named`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -415,7 +419,5 @@ class _full_disk:  # noqa: N801 - reads as a context manager
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise StorageFullError(
-                f"cannot write to {self._folder}: {error.strerror}; free some space and repeat the call, nothing of it was kept"
-            ) from error
+        if isinstance(error, OSError) and (found := limits.named(error, f"cannot write to {self._folder}")) is not None:
+            raise found from error

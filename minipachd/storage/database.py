@@ -8,7 +8,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from minipachd.errors import CorruptError, DataDirError, StorageFullError
+from minipachd.errors import DataDirError
+from minipachd.storage import limits
 
 log = logging.getLogger(__name__)
 
@@ -154,8 +155,9 @@ class Database:
         try:
             connection = self._idle_readers.pop()
         except IndexError:
-            connection = self._connect()
-            connection.execute("PRAGMA query_only = 1")
+            with _translated(self._path):
+                connection = self._connect()
+                connection.execute("PRAGMA query_only = 1")
         try:
             yield connection
         finally:
@@ -171,17 +173,14 @@ class Database:
 
 @contextmanager
 def _translated(path: Path) -> Iterator[None]:
-    """Give SQLite's errors of the disk their names."""
+    """Give SQLite's errors of the system and of the disk their names."""
     try:
         yield
-    except sqlite3.OperationalError as exc:
-        if getattr(exc, "sqlite_errorcode", None) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC):
-            raise StorageFullError(f"cannot write to {path}: {exc}; free some space and repeat the call, nothing of it was kept") from exc
-        raise
     except sqlite3.DatabaseError as exc:
-        if getattr(exc, "sqlite_errorcode", None) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            raise CorruptError(f"database {path} is damaged: {exc}; restore it from a backup") from exc
-        raise
+        error = limits.named(exc, f"cannot use database {path}")
+        if error is None:
+            raise
+        raise error from exc
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -8,11 +8,11 @@ that these are known for any range of keys at the price of two descents.
 
 import threading
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Self
+from typing import Self, TypeVar
 from weakref import WeakSet
 
 import msgspec
@@ -20,6 +20,7 @@ import msgspec
 from minipachd.errors import CorruptError
 from minipachd.storage.database import Database, Schema
 
+T = TypeVar("T")
 _BITS_PER_LEVEL = 5
 _CACHED_NODES = 4096
 _MODULUS = 1 << 256
@@ -156,6 +157,21 @@ class NodeStore:
                 pending.extend(child.id for child in node.children)
         if not complete:
             seen -= added
+
+    def fold(self, root: bytes, known: dict[bytes, T], leaf: Callable[[list[Entry]], T], join: Callable[[list[T]], T]) -> T:
+        """A value for the tree under a root, made from those of its nodes.
+
+        :param known: By node; trees that share nodes share the work.
+        :param leaf: Of the entries of a lowest node. :param join: Of the values of the nodes below one.
+        :raises CorruptError: A node is missing or damaged.
+        """
+        if root not in known:
+            node = self._load(root)
+            if node.level == 0:
+                known[root] = leaf(node.entries)
+            else:
+                known[root] = join([self.fold(child.id, known, leaf, join) for child in node.children])
+        return known[root]
 
     def forget(self, node_ids: Iterable[bytes]) -> None:
         """Remove nodes; part of the calling thread's write transaction. Only a garbage collection knows which."""

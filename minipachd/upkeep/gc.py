@@ -17,7 +17,7 @@ from itertools import islice
 
 import msgspec
 
-from minipachd.errors import ConflictError, CorruptError, FailedPreconditionError, StorageFullError
+from minipachd.errors import ConflictError, CorruptError, FailedPreconditionError, LimitError, StorageFullError, UnreadableError
 from minipachd.pfs import Pfs, filesets
 from minipachd.storage import CHUNK_ID_BYTES, Entry, NodeStore
 from minipachd.upkeep.roots import Roots, all_roots
@@ -176,7 +176,7 @@ class Collector:
                 continue
             try:
                 freed += pack.size - store.rewrite(pack)
-            except (CorruptError, StorageFullError) as exc:
+            except (CorruptError, StorageFullError, LimitError, UnreadableError) as exc:
                 problems.append(f"pack {pack.name}.pack was left as it is: {exc}")
                 log.warning("%s", problems[-1])
                 left += gaps

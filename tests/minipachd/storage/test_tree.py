@@ -159,3 +159,20 @@ def test_a_damaged_node_is_refused(database, nodes):
         connection.execute("UPDATE nodes SET data = CAST(data || x'00' AS BLOB)")
     with pytest.raises(CorruptError, match="damaged"):
         tree.get(b"a")
+
+
+def test_folding_many_versions_looks_at_each_node_once(database, nodes):
+    known, leaves = {}, []
+
+    def leaf(entries):
+        leaves.append(len(entries))
+        return len(entries)
+
+    with database.transaction():
+        tree = Tree(nodes).edit(Entry(b"%06d" % number, b"x") for number in range(2000))
+        first = nodes.fold(tree.root, known, leaf, sum)
+        counted = len(leaves)
+        for number in range(50):
+            tree = tree.edit([Entry(b"%06d-" % (number * 40), b"y")])
+            assert nodes.fold(tree.root, known, leaf, sum) == first + number + 1
+    assert len(leaves) - counted <= 2 * 50  # of some sixty in each version
