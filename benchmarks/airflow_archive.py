@@ -213,7 +213,8 @@ class Memory:
     def _look(self) -> None:
         while not self._over.wait(1.0):
             for component in self.peaks:
-                self.peaks[component] = max(self.peaks[component], self._bytes(self._stack.processes[component].pid))
+                if (process := self._stack.processes.get(component)) is not None:
+                    self.peaks[component] = max(self.peaks[component], self._bytes(process.pid))
 
     @staticmethod
     def _bytes(pid: int) -> int:

@@ -3,9 +3,10 @@
 The `airflow` command line takes four to five seconds a call; the REST API takes milliseconds.
 """
 
+import contextlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +17,7 @@ from laptop.errors import LaptopError, RunFailedError, StartError
 from laptop.layout import REPOSITORY, Layout
 
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+_PATIENCE_SECONDS = 60.0
 _HEALTH_KEYS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 
 
@@ -23,7 +25,8 @@ _HEALTH_KEYS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 class AirflowSettings:
     """What one Airflow of this machine is started with.
 
-    :ivar password: Of the user ``admin``; made at random at each start.
+    :ivar password: Of the user ``admin``.
+    :ivar viewer_password: Of the user ``viewer``, who may look and nothing else.
     :ivar parallelism: Tasks that may run at once.
     """
 
@@ -31,6 +34,7 @@ class AirflowSettings:
     password: str
     jwt_secret: str
     secret_key: str
+    viewer_password: str = ""
     parallelism: int = 4
 
     @property
@@ -109,14 +113,6 @@ class Airflow:
             (answer.json().get(key) or {}).get("status") == "healthy" for key in _HEALTH_KEYS
         )
 
-    def is_ours(self) -> bool:
-        """Whether the server on our port knows our password: another Airflow may have taken the port while ours was starting."""
-        try:
-            answer = self._http.post("/auth/token", json={"username": "admin", "password": self._password})
-        except httpx.HTTPError:
-            return False
-        return answer.is_success
-
     def login(self) -> None:
         """Get a token; the calls below need it."""
         token = self.call("POST", "/auth/token", {"username": "admin", "password": self._password})["access_token"]
@@ -128,13 +124,18 @@ class Airflow:
         :raises StartError: It has not within ``timeout`` seconds; the message holds the import errors.
         """
         deadline = time.monotonic() + timeout
-        while self._http.get(f"/api/v2/dags/{dag_id}").status_code != httpx.codes.OK:
+        while not self._knows(dag_id):
             if time.monotonic() > deadline:
                 errors = self.call("GET", "/api/v2/importErrors").get("import_errors", [])
                 found = "\n".join(f"{error['filename']}: {error['stack_trace']}" for error in errors) or "no import errors"
                 msg = f"DAG {dag_id} did not appear within {timeout:.0f} s: {found}"
                 raise StartError(msg)
             time.sleep(0.25)
+
+    def _knows(self, dag_id: str) -> bool:
+        with contextlib.suppress(httpx.HTTPError):  # a slow machine, or a part that is being started again
+            return self._http.get(f"/api/v2/dags/{dag_id}").status_code == httpx.codes.OK
+        return False
 
     def unpause(self, dag_id: str) -> None:
         self.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
@@ -163,14 +164,18 @@ class Airflow:
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
         return self.call("GET", f"{path}?map_index={map_index}&deserialize=false&stringify=false")["value"]
 
-    def watch(self, dag_id: str, run_id: str, *, timeout: float, interval: float = 0.5) -> Iterator[dict[str, int]]:
+    def watch(
+        self, dag_id: str, run_id: str, *, timeout: float, interval: float = 0.5, check: Callable[[], None] = lambda: None
+    ) -> Iterator[dict[str, int]]:
         """Yield the run's task states (state → count) at every change, until the run has ended well.
 
+        :param check: Called at every look.
         :raises RunFailedError: It failed, or still runs after ``timeout`` seconds.
         """
         deadline = time.monotonic() + timeout
         seen: dict[str, int] = {}
         while True:
+            check()
             state = self.run_state(dag_id, run_id)
             counts: dict[str, int] = {}
             for task in self.task_instances(dag_id, run_id):
@@ -196,11 +201,19 @@ class Airflow:
         return "\n".join(parts)
 
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        try:
-            answer = self._http.request(method, path, json=body, headers={"Accept": "application/json"})
-        except httpx.HTTPError as error:
-            msg = f"Airflow at {self.url} does not answer {method} {path}: {error}; see the logs of api-server"
-            raise LaptopError(msg) from error
+        """One REST call. What only reads is repeated for a minute while the server does not answer: it may be starting again."""
+        deadline = time.monotonic() + (_PATIENCE_SECONDS if method == "GET" else 0.0)
+        while True:
+            try:
+                answer = self._http.request(method, path, json=body, headers={"Accept": "application/json"})
+            except httpx.HTTPError as error:
+                if time.monotonic() > deadline:
+                    msg = f"Airflow at {self.url} does not answer {method} {path}: {error}; see the logs of api-server"
+                    raise LaptopError(msg) from error
+            else:
+                if not answer.is_server_error or time.monotonic() > deadline:
+                    break
+            time.sleep(0.5)
         if answer.is_error:
             msg = f"Airflow refused {method} {path} with {answer.status_code}: {answer.text[:2000]}"
             raise LaptopError(msg)

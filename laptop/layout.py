@@ -2,6 +2,7 @@
 
 import os
 import socket
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,30 @@ class Layout:
     def default(cls) -> "Layout":
         return cls(Path(os.environ.get("TUSKWATCH_LOCAL", REPOSITORY / ".local")).resolve())
 
+    def make_private(self) -> list[str]:
+        """Make the folder, or close it to others where it is open; a line about each that was.
+
+        The folders in it are closed too. What lies deeper needs nothing: nobody gets there.
+        """
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        said = []
+        for folder in (self.root, *(path for path in self.root.iterdir() if path.is_dir() and not path.is_symlink())):
+            mode = stat.S_IMODE(folder.stat().st_mode)
+            if mode & 0o077:
+                folder.chmod(mode & 0o700)
+                said.append(f"{folder} was open to other users ({mode:04o}); now it is yours alone (0700)")
+        return said[:1]
+
+    @property
+    def secrets(self) -> Path:
+        """Passwords and keys, made once; 0600."""
+        return self.root / "secrets.json"
+
+    @property
+    def origin(self) -> Path:
+        """Whose data it is: a demo's, of which images and model, or a person's."""
+        return self.root / "origin.json"
+
     @property
     def pachd_data(self) -> Path:
         return self.root / "minipachd"
@@ -36,7 +61,7 @@ class Layout:
 
     @property
     def run(self) -> Path:
-        """Sockets."""
+        """Sockets, and the supervisor's settings."""
         return self.root / "run"
 
     @property

@@ -43,6 +43,7 @@ _SETTINGS: Final[Mapping[str, str]] = {
     "max_parallel_workers_per_gather": "0",  # they need /dev/shm, which is small in containers
     "logging_collector": "off",  # what it says goes to the log of the part
     "log_checkpoints": "off",
+    "log_lock_waits": "on",
     "log_line_prefix": "%m [%p] ",
 }
 

@@ -5,7 +5,8 @@ import logging
 import os
 import signal
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -67,12 +68,26 @@ class Process:
             return f"(no log: {error})"
 
 
+def of_pid(name: str, pid: int, log_file: Path) -> Process | None:
+    """A process that somebody else started; None where it has ended."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return Process(name, pid, _created(psutil.Process(pid)), log_file)
+    return None
+
+
 def start(
-    name: str, command: Sequence[str], *, env: Mapping[str, str], log_file: Path, stdout: int | None = None
+    name: str,
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    log_file: Path,
+    stdout: int | None = None,
+    cwd: Path | None = None,
 ) -> tuple[Process, IO[str] | None]:
     """Start a component in a session of its own, so that Ctrl-C in the terminal reaches us alone and we stop it in order.
 
     :param stdout: ``subprocess.PIPE`` to read what it prints; otherwise that goes to the log as well.
+    :param cwd: The folder to start it in.
     :return: The process, and its standard output where it was asked for.
     """
     _reap()
@@ -85,10 +100,22 @@ def start(
             stdout=sink if stdout is None else stdout,
             stderr=sink,
             start_new_session=True,
+            umask=0o077,
+            cwd=cwd,
             text=True,
         )
     _children[child.pid] = child
     return Process(name, child.pid, _created(psutil.Process(child.pid)), log_file), child.stdout
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float) -> bool:
+    """Return when it is so, or after ``seconds``: whether it is."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def boot_id() -> str:

@@ -1,48 +1,69 @@
-"""The whole stack of one machine: minipachd and Airflow's four components, started in order, stopped in order."""
+"""The whole stack of one machine: PostgreSQL, minipachd and Airflow's four components below a supervisor, started and stopped in order."""
 
 import contextlib
-import json
 import logging
 import os
-import secrets
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+
+import psutil
 
 from laptop.airflow import COMPONENTS, Airflow, AirflowSettings, environment
 from laptop.database import migrate, own_database, take_over
 from laptop.errors import StartError
-from laptop.layout import Layout, free_port
+from laptop.files import read_json, write_private
+from laptop.keys import keys, write_passwords
+from laptop.layout import REPOSITORY, Layout, free_port
+from laptop.part import FILE, Part
 from laptop.postgres import Postgres, clean_environment
-from laptop.processes import Process, boot_id, start, stop
+from laptop.processes import Process, boot_id, of_pid, stop
 from laptop.sockets import SocketFolder
+from laptop.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
 PACHD_PORT = 30650
 AIRFLOW_PORT = 8080
-PACHD_START_SECONDS = 60.0
-AIRFLOW_START_SECONDS = 300.0
+PACHD_START_SECONDS = 180.0
+AIRFLOW_START_SECONDS = 900.0  # a part that ends is told at once: this is for slow and busy machines
+_STOP_SECONDS = 75.0  # the supervisor stops Airflow's parts together, then minipachd, then PostgreSQL
+_DATABASE = "postgres"
+_PACHD = "minipachd"
+_SUPERVISOR = "supervisor"
 
 
 @dataclass
 class Stack:
     """What runs. :func:`start_stack` makes one, :meth:`save` and :meth:`load` carry it from ``make up`` to ``make down``.
 
+    :ivar process: The supervisor.
     :ivar env: Environment of Airflow's components; kept in memory only, since it holds secrets.
+    :ivar older: What a version without a supervisor left running.
     """
 
     layout: Layout
     airflow: AirflowSettings
     pachd_address: str = ""
-    processes: dict[str, Process] = field(default_factory=dict)
+    process: Process | None = None
     env: dict[str, str] = field(default_factory=dict)
+    older: list[Process] = field(default_factory=list)
+    _read: int = 0
+
+    @property
+    def supervisor(self) -> Supervisor:
+        return Supervisor(self.layout)
+
+    @property
+    def processes(self) -> dict[str, Process]:
+        """The parts that run at this moment, by name."""
+        running = {name: state.pid for name, state in self.supervisor.states().items() if state.pid}
+        found = {name: of_pid(name, pid, self.layout.logs / f"{name}.log") for name, pid in running.items()}
+        return {name: process for name, process in found.items() if process is not None}
 
     def client(self) -> Airflow:
         """A logged-in REST client; close it, or use it as a context manager."""
@@ -50,60 +71,82 @@ class Stack:
         client.login()
         return client
 
-    def start_pachd(self) -> None:
-        """Start minipachd on the data of earlier runs, and return when its port answers.
+    def start(self, *, extra: Mapping[str, str]) -> None:
+        """Start everything in order; return when all of Airflow is healthy.
 
-        :raises StartError: It ended or did not answer; the message holds its log's end.
-        """
-        port = int(self.pachd_address.rpartition(":")[2] or 0) or free_port(PACHD_PORT)
-        command = [sys.executable, "-m", "minipachd", "--data", str(self.layout.pachd_data), "--listen", f"127.0.0.1:{port}"]
-        process, output = start("minipachd", command, env=os.environ, log_file=self.layout.logs / "minipachd.log", stdout=subprocess.PIPE)
-        self.processes["minipachd"] = process
-        self.save()
-        ready, _, address = _first_line(output, PACHD_START_SECONDS).partition(" ")
-        if ready != "ready":
-            self._give_up("minipachd did not start", process)
-        self.pachd_address = address
-        self.save()
-
-    def start_database(self) -> None:
-        """Start PostgreSQL, unless ``TUSKWATCH_DATABASE`` names another one, and return when it takes connections.
-
+        :param extra: More environment of Airflow.
         :raises StartError: See the message.
         """
-        if own_database(os.environ) is not None:
-            return
-        postgres = Postgres.of(self.layout)
-        postgres.initialize()
-        env = clean_environment(os.environ)
-        process, _ = start("postgres", postgres.command(), env=env, log_file=self.layout.logs / "postgres.log")
-        self.processes["postgres"] = process
-        self.save()
-        postgres.wait_ready(lambda: process.alive, process.log_tail)
-
-    def start_component(self, name: str) -> None:
-        """Start one of Airflow's components. It is not ready yet when this returns."""
-        # Logs are read from disk on one machine; the log servers of scheduler and triggerer would listen on every interface.
-        flags = ["--skip-serve-logs"] if name in {"scheduler", "triggerer"} else []
-        command = [sys.executable, "-m", "airflow", name, *flags]
-        self.processes[name], _ = start(name, command, env=self.env, log_file=self.layout.logs / f"{name}.log")
-        self.save()
-
-    def start_airflow(self, *, extra: Mapping[str, str]) -> None:
-        """Migrate Airflow's database, start the four components, and return when all are healthy.
-
-        :raises StartError: See the message.
-        """
-        self.layout.airflow_home.mkdir(parents=True, exist_ok=True)
-        _write_private(self.layout.airflow_home / "passwords.json", {"admin": self.airflow.password, "viewer": secrets.token_urlsafe(16)})
         own = own_database(os.environ)
         base, database = (os.environ, own) if own is not None else (clean_environment(os.environ), Postgres.of(self.layout).url)
+        if not self.pachd_address:
+            self.pachd_address = f"127.0.0.1:{free_port(PACHD_PORT)}"
         self.env = environment(base, self.layout, self.airflow, database=database, pachd_address=self.pachd_address, extra=extra)
+        if own is None:
+            Postgres.of(self.layout).initialize()
+        self.process = self.supervisor.start(self._parts(embedded=own is None), group=frozenset(COMPONENTS))
+        self.save()
+        self._begin_pachd()
+        if own is None:
+            self._start_database()
+        self.layout.airflow_home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_passwords(self.layout, self.airflow)
         migrate(self.env)
         take_over(self.layout, self.env)
         for name in COMPONENTS:
             self.start_component(name)
+        self._wait_pachd()
         self.wait_healthy()
+
+    def _parts(self, *, embedded: bool) -> dict[str, Part]:
+        listen = ["--listen", self.pachd_address]
+        pachd = [sys.executable, "-m", "minipachd", "--data", str(self.layout.pachd_data), *listen]
+        folder = str(REPOSITORY)
+        parts = {}
+        if embedded:  # ended by SIGINT it closes its connections; by SIGTERM it would wait for the clients to do so
+            env = clean_environment(os.environ)
+            parts[_DATABASE] = Part(Postgres.of(self.layout).command(), env, "/", stop="INT")
+        parts[_PACHD] = Part(pachd, dict(os.environ), folder, umask="022")
+        for name in COMPONENTS:
+            # Logs are read from disk on one machine; the log servers of scheduler and triggerer would listen on every interface.
+            flags = ["--skip-serve-logs"] if name in {"scheduler", "triggerer"} else []
+            # -P: the repository is on the path once, by the environment; found twice, its plugin is an import error on Airflow's home page
+            parts[name] = Part([sys.executable, "-P", "-m", "airflow", name, *flags], self.env, folder)
+        return parts
+
+    def start_pachd(self) -> None:
+        """Start minipachd on the data of earlier runs, and return when it serves.
+
+        :raises StartError: It ended or did not answer; the message holds its log's end.
+        """
+        self._begin_pachd()
+        self._wait_pachd()
+
+    def _begin_pachd(self) -> None:
+        log_file = self.layout.logs / f"{_PACHD}.log"
+        self._read = log_file.stat().st_size if log_file.exists() else 0
+        self.supervisor.start_part(_PACHD)
+
+    def _wait_pachd(self) -> None:
+        log_file = self.layout.logs / f"{_PACHD}.log"
+        deadline = time.monotonic() + PACHD_START_SECONDS
+        while f"ready {self.pachd_address}" not in _read_from(log_file, self._read):
+            if self.supervisor.states()[_PACHD].down or time.monotonic() > deadline:
+                self._give_up("minipachd did not start", _PACHD)
+            time.sleep(0.1)
+
+    def _start_database(self) -> None:
+        self.supervisor.start_part(_DATABASE)
+        log_file = self.layout.logs / f"{_DATABASE}.log"
+        Postgres.of(self.layout).wait_ready(lambda: not self.supervisor.states()[_DATABASE].down, lambda: _end_of(log_file))
+
+    def start_component(self, name: str) -> None:
+        """Start one of Airflow's components, unless it runs. It is not ready yet when this returns."""
+        self.supervisor.start_part(name)
+
+    def stop_part(self, name: str) -> None:
+        """Stop a part; nobody starts it again until :meth:`start_pachd` or :meth:`start_component` does."""
+        self.supervisor.stop_part(name)
 
     def wait_healthy(self) -> None:
         """Return when all four components are healthy.
@@ -112,48 +155,66 @@ class Stack:
         """
         deadline = time.monotonic() + AIRFLOW_START_SECONDS
         with Airflow(self.airflow) as client:
-            while not (client.healthy() and client.is_ours()):
+            while not (self._serves() and client.healthy()):
+                states = self.supervisor.states()
                 for name in COMPONENTS:
-                    if not self.processes[name].alive:
-                        self._give_up(f"Airflow's {name} ended", self.processes[name])
+                    if states[name].down:
+                        self._give_up(f"Airflow's {name} ended", name)
                 if time.monotonic() > deadline:
-                    self._give_up(f"Airflow was not healthy within {AIRFLOW_START_SECONDS:.0f} s", self.processes["api-server"])
+                    self._give_up(f"Airflow was not healthy within {AIRFLOW_START_SECONDS:.0f} s", "api-server")
                 time.sleep(0.25)
 
+    def _serves(self) -> bool:
+        """Whether it is our own process that listens on the port: whoever else took it must not be sent the password."""
+        pid = self.supervisor.states()["api-server"].pid
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            family = (found := psutil.Process(pid), *found.children(recursive=True)) if pid else ()
+            sockets = [socket for process in family for socket in process.net_connections("tcp4")]
+            return any(socket.status == psutil.CONN_LISTEN and socket.laddr.port == self.airflow.port for socket in sockets)
+        return False
+
     def stop(self) -> None:
-        """Stop every process, Airflow before minipachd. Data stays. It cannot be interrupted, and takes a minute at most."""
-        last = ("minipachd", "postgres")
+        """Stop every process, Airflow before what it uses. Data stays. It cannot be interrupted, and takes a minute and a half at most."""
         with _uninterrupted():
-            stop([process for name, process in self.processes.items() if name not in last])
-            for name in last:
-                stop([self.processes[name]] if name in self.processes else [])
+            stop(self.older)
+            stop([self.process] if self.process is not None else [], timeout=_STOP_SECONDS)
             SocketFolder.of(self.layout).remove()
-            self.processes.clear()
+            self.process = None
+            (self.layout.run / FILE).unlink(missing_ok=True)
             self.layout.state.unlink(missing_ok=True)
 
+    @property
+    def alive(self) -> bool:
+        """Whether it runs: its supervisor does, which starts everything else again."""
+        return (self.process is not None and self.process.alive) or any(process.alive for process in self.older)
+
     def save(self) -> None:
-        """Remember the processes on disk, so that another command can stop them, also after this one was killed."""
+        """Remember the supervisor on disk, so that another command can stop it, also after this one was killed."""
+        assert self.process is not None  # noqa: S101 - started before
+        mine = self.process
         state = {
             "pachd_address": self.pachd_address,
             "airflow": asdict(self.airflow),
             "boot": boot_id(),
-            "processes": [{"name": p.name, "pid": p.pid, "created": p.created, "log": str(p.log)} for p in self.processes.values()],
+            "processes": [{"name": mine.name, "pid": mine.pid, "created": mine.created, "log": str(mine.log)}],
         }
-        _write_private(self.layout.state, state)
+        write_private(self.layout.state, state)
 
     @classmethod
     def load(cls, layout: Layout) -> "Stack | None":
         """The stack that an earlier command left, or None."""
-        try:
-            state: dict[str, Any] = json.loads(layout.state.read_text())
-        except FileNotFoundError:
+        state = read_json(layout.state)
+        if state is None:
             return None
-        known = state["processes"] if state.get("boot") == boot_id() else []  # none outlives the machine's restart
-        processes = {p["name"]: Process(p["name"], p["pid"], p["created"], Path(p["log"])) for p in known}
-        return cls(layout, AirflowSettings(**state["airflow"]), state["pachd_address"], processes)
+        here = state.get("boot") == boot_id()  # no process outlives the machine's restart
+        known = [Process(**{**found, "log": Path(found["log"])}) for found in state["processes"]] if here else []
+        supervisor = next((process for process in known if process.name == _SUPERVISOR), None)
+        older = [process for process in known if process is not supervisor]
+        return cls(layout, AirflowSettings(**state["airflow"]), state["pachd_address"], supervisor, older=older)
 
-    def _give_up(self, what: str, process: Process) -> None:
-        msg = f"{what}; the end of {process.log}:\n{process.log_tail()}"
+    def _give_up(self, what: str, name: str) -> None:
+        log_file = self.layout.logs / f"{name}.log"
+        msg = f"{what}; the end of {log_file}:\n{_end_of(log_file)}"
         raise StartError(msg)
 
 
@@ -168,33 +229,43 @@ def running_stack(layout: Layout, *, extra: Mapping[str, str]) -> Iterator[Stack
         stack.stop()
 
 
-def new_stack(layout: Layout) -> Stack:
-    """A stack that is not started yet. What an earlier command left running on the same folder is stopped first."""
+def new_stack(layout: Layout, *, port: int | None = None) -> Stack:
+    """A stack that is not started yet. What an earlier command left running on the same folder is stopped first.
+
+    :param port: Of Airflow; by default 8080, or a free one where somebody else has that.
+    :raises StartError: The port is taken.
+    """
     if (earlier := Stack.load(layout)) is not None:
-        if any(process.alive for process in earlier.processes.values()):
+        if earlier.alive:
             log.warning("stopping what an earlier command left running in %s", layout.root)
         earlier.stop()
-    layout.root.mkdir(parents=True, exist_ok=True)
+    try:
+        for mended in layout.make_private():
+            log.warning(mended)
+    except OSError as error:
+        msg = f"cannot keep data in {layout.root}: {error}; start as the user who owns it, or name another folder: TUSKWATCH_LOCAL=folder"
+        raise StartError(msg) from error
+    chosen = free_port(AIRFLOW_PORT if port is None else port)
+    if port is not None and chosen != port:
+        msg = f"port {port} of 127.0.0.1 is taken by another program: choose another one, such as make up PORT={port + 1}"
+        raise StartError(msg)
+    kept = keys(layout)
     settings = AirflowSettings(
-        port=free_port(AIRFLOW_PORT),
-        password=secrets.token_urlsafe(16),
-        jwt_secret=secrets.token_urlsafe(64),
-        secret_key=secrets.token_urlsafe(32),
+        port=chosen,
+        password=kept["password"],
+        jwt_secret=kept["jwt_secret"],
+        secret_key=kept["secret_key"],
+        viewer_password=kept["viewer_password"],
     )
     return Stack(layout, settings)
 
 
 def start_stack(stack: Stack, *, extra: Mapping[str, str]) -> None:
-    """Start minipachd, PostgreSQL, then Airflow; say how long each took."""
-    for name, begin in (
-        ("minipachd", stack.start_pachd),
-        ("PostgreSQL", stack.start_database),
-        ("Airflow", lambda: stack.start_airflow(extra=extra)),
-    ):
-        started = time.monotonic()
-        log.info("starting %s", name)
-        begin()
-        log.info("%s is up after %.1f s", name, time.monotonic() - started)
+    """Start everything; say how long it took."""
+    started = time.monotonic()
+    log.info("starting PostgreSQL, minipachd and Airflow")
+    stack.start(extra=extra)
+    log.info("all of it is up after %.1f s", time.monotonic() - started)
 
 
 @contextlib.contextmanager
@@ -211,26 +282,15 @@ def _uninterrupted() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _first_line(stream: IO[str] | None, timeout: float) -> str:
-    """The first line that a process prints; empty when it ended or printed nothing within ``timeout`` seconds."""
-    assert stream is not None  # noqa: S101 - asked for with PIPE
-    line: list[str] = []
-
-    def read() -> None:
-        with stream:
-            line.append(stream.readline().strip())
-
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
-    reader.join(timeout)
-    return line[0] if line else ""
+def _read_from(path: Path, offset: int) -> str:
+    """What was written to a log since; all of it, when it was begun anew meanwhile."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset if path.stat().st_size >= offset else 0)
+            return file.read().decode(errors="replace")
+    except FileNotFoundError:
+        return ""
 
 
-def _write_private(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON that only its owner may read."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(content, file, indent=1)
-    temporary.replace(path)
+def _end_of(path: Path, lines: int = 20) -> str:
+    return "\n".join(_read_from(path, 0).splitlines()[-lines:])

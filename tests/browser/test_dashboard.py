@@ -12,7 +12,6 @@ from PIL import Image
 from playwright.sync_api import BrowserContext, FrameLocator, Page, expect
 
 from airflow_pachyderm.dashboard.links import commit_set_url
-from laptop.processes import stop
 from tests.airflow_pachyderm.dashboard.pachyderm import Pachyderm
 from tests.airflow_pachyderm.dashboard.test_access import ROUTES
 from tests.browser.site import Site
@@ -214,7 +213,7 @@ def test_it_says_when_pachyderm_is_away_and_goes_on_when_it_is_back(page: Page, 
     expect(page.get_by_role("link", name="images", exact=True)).to_be_visible()
     page.evaluate("window.notReloaded = true")
 
-    stop([site.stack.processes["minipachd"]])
+    site.stack.stop_part("minipachd")
     try:
         page.get_by_role("link", name="Jobs", exact=True).click()
         expect(page.get_by_role("alert")).to_contain_text("Pachyderm does not answer", timeout=20_000)

@@ -87,10 +87,17 @@ class Site:
         return found
 
     def kill(self, component: str) -> None:
-        """SIGKILL to a process of the stack, and wait for its end."""
+        """SIGKILL to a part of the stack, which stays down until the test starts it."""
         process = self.stack.processes[component]
         process.signal(signal.SIGKILL)
         until(lambda: not process.alive)
+        self.stack.stop_part(component)
+
+    def crash(self, component: str) -> None:
+        """SIGKILL to a part of the stack; return when its supervisor has started it again."""
+        process = self.stack.processes[component]
+        process.signal(signal.SIGKILL)
+        until(lambda: (now := self.stack.processes.get(component)) is not None and now.pid != process.pid)
 
     def kill_task(self, dag_id: str, run_id: str, task_id: str) -> None:
         """SIGKILL to the process that executes a task; Airflow names it after the task instance."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -16,8 +17,10 @@ import pytest
 from laptop.__main__ import _parser
 from laptop.airflow import COMPONENTS, AirflowSettings, environment
 from laptop.errors import StartError
+from laptop.files import write_private
 from laptop.layout import REPOSITORY, Layout
-from laptop.processes import start
+from laptop.part import Part
+from laptop.processes import Process, boot_id, start
 from laptop.stack import Stack
 
 HEALTH = {key: {"status": "healthy"} for key in ("metadatabase", "scheduler", "triggerer", "dag_processor")}
@@ -31,17 +34,25 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@dataclass
+class Squatter:
+    """A healthy Airflow that is not ours, and what it was sent."""
+
+    port: int = 0
+    posted: list[bytes] = field(default_factory=list)
+
+
 @pytest.fixture
-def other_airflow() -> Iterator[int]:
-    """The port of a healthy Airflow that is not ours: it does not know our password."""
+def other_airflow() -> Iterator[Squatter]:
+    squatter = Squatter()
 
     class Other(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.answer(200, HEALTH)
 
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.answer(401, {"detail": "Invalid credentials"})
+            squatter.posted.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.answer(201, {"access_token": "ours now"})
 
         def answer(self, code: int, body: object) -> None:
             content = json.dumps(body).encode()
@@ -55,31 +66,36 @@ def other_airflow() -> Iterator[int]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Other)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield server.server_port
+    squatter.port = server.server_port
+    yield squatter
     server.shutdown()
     thread.join()
     server.server_close()
 
 
-def test_an_airflow_that_took_our_port_is_not_taken_for_ours(other_airflow: int, tmp_path: Path) -> None:
-    settings = AirflowSettings(port=other_airflow, password="ours", jwt_secret="j", secret_key="s")
+def test_who_took_our_port_is_not_sent_the_password(other_airflow: Squatter, tmp_path: Path) -> None:
+    settings = AirflowSettings(port=other_airflow.port, password="ours", jwt_secret="j", secret_key="s")
     stack = Stack(Layout(tmp_path), settings)
-    for name in COMPONENTS:  # ours cannot bind: it says so and ends
-        command = [sys.executable, "-c", "import sys; sys.exit('address already in use')"]
-        stack.processes[name], _ = start(name, command, env={}, log_file=tmp_path / f"{name}.log")
+    # ours cannot bind: it says so and ends
+    cannot = Part([sys.executable, "-c", "import sys; sys.exit('address already in use')"], {}, "/")
+    stack.process = stack.supervisor.start(dict.fromkeys(COMPONENTS, cannot), group=frozenset(COMPONENTS))
+    try:
+        for name in COMPONENTS:
+            stack.start_component(name)
+        with pytest.raises(StartError, match="address already in use"):
+            stack.wait_healthy()
+    finally:
+        stack.stop()
 
-    with pytest.raises(StartError, match="address already in use"):
-        stack.wait_healthy()
-
-    stack.stop()
+    assert other_airflow.posted == []
 
 
 @pytest.mark.parametrize("exempt", [{}, {"no_proxy": "site.example"}, {"NO_PROXY": "site.example"}], ids=["none", "lower", "upper"])
 def test_tasks_reach_airflow_past_a_proxy(
-    other_airflow: int, free_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exempt: dict[str, str]
+    other_airflow: Squatter, free_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exempt: dict[str, str]
 ) -> None:
     """Airflow's tasks call its server with a client that heeds the environment's proxy."""
-    settings = AirflowSettings(port=other_airflow, password="p", jwt_secret="j", secret_key="s")
+    settings = AirflowSettings(port=other_airflow.port, password="p", jwt_secret="j", secret_key="s")
     base = {"HTTP_PROXY": f"http://127.0.0.1:{free_port}", "http_proxy": f"http://127.0.0.1:{free_port}", **exempt}
     env = environment(base, Layout(tmp_path), settings, database="postgresql://", pachd_address="127.0.0.1:1", extra={})
     for name in ("NO_PROXY", "no_proxy", *base):
@@ -92,8 +108,8 @@ def test_tasks_reach_airflow_past_a_proxy(
 def test_what_an_earlier_command_started_can_be_stopped_by_another(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     stack = Stack(layout, AirflowSettings(port=1, password="p", jwt_secret="j", secret_key="s"))
-    process, _ = start("minipachd", [sys.executable, "-c", "import signal; signal.pause()"], env={}, log_file=tmp_path / "m.log")
-    stack.processes["minipachd"] = process
+    process, _ = start("supervisor", [sys.executable, "-c", "import signal; signal.pause()"], env={}, log_file=tmp_path / "m.log")
+    stack.process = process
     stack.save()
 
     loaded = Stack.load(layout)
@@ -105,12 +121,28 @@ def test_what_an_earlier_command_started_can_be_stopped_by_another(tmp_path: Pat
     assert layout.state.exists() is False
 
 
+def test_what_a_version_without_a_supervisor_left_running_is_stopped(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    process, _ = start("minipachd", [sys.executable, "-c", "import signal; signal.pause()"], env={}, log_file=tmp_path / "m.log")
+    known = {"name": process.name, "pid": process.pid, "created": process.created, "log": str(process.log)}
+    airflow = {"port": 1, "password": "p", "jwt_secret": "j", "secret_key": "s", "parallelism": 4}
+    write_private(layout.state, {"pachd_address": "h:1", "airflow": airflow, "boot": boot_id(), "processes": [known]})
+
+    loaded = Stack.load(layout)
+    assert loaded is not None
+    assert loaded.alive
+    loaded.stop()
+
+    assert not process.alive
+    assert Stack.load(layout) is None
+
+
 def test_processes_of_before_a_restart_of_the_machine_are_not_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their numbers, and those of their sessions, are other processes' by now."""
     layout = Layout(tmp_path)
     stack = Stack(layout, AirflowSettings(port=1, password="p", jwt_secret="j", secret_key="s"))
-    process, _ = start("minipachd", [sys.executable, "-c", "import signal; signal.pause()"], env={}, log_file=tmp_path / "m.log")
-    stack.processes["minipachd"] = process
+    process, _ = start("supervisor", [sys.executable, "-c", "import signal; signal.pause()"], env={}, log_file=tmp_path / "m.log")
+    stack.process = process
     stack.save()
 
     with monkeypatch.context() as patch:
@@ -131,13 +163,12 @@ HURRIES_ITS_PARENT = (
 
 def test_a_second_interrupt_leaves_nothing_running(tmp_path: Path) -> None:
     stack = Stack(Layout(tmp_path), AirflowSettings(port=1, password="p", jwt_secret="j", secret_key="s"))
-    for name, code in (("scheduler", HURRIES_ITS_PARENT), ("minipachd", "import signal; print('on', flush=True); signal.pause()")):
-        command = [sys.executable, "-c", code]
-        stack.processes[name], output = start(name, command, env={}, log_file=tmp_path / f"{name}.log", stdout=subprocess.PIPE)
-        assert output is not None
-        with output:
-            output.readline()
-    processes = list(stack.processes.values())
+    command = [sys.executable, "-c", HURRIES_ITS_PARENT]
+    process, output = start("supervisor", command, env={}, log_file=tmp_path / "supervisor.log", stdout=subprocess.PIPE)
+    assert output is not None
+    with output:
+        output.readline()
+    stack.process = process
     stack.save()
 
     try:
@@ -145,7 +176,7 @@ def test_a_second_interrupt_leaves_nothing_running(tmp_path: Path) -> None:
     except KeyboardInterrupt:
         pytest.fail("stopping was interrupted")
 
-    assert [process.alive for process in processes] == [False, False]
+    assert not process.alive
     assert Stack.load(stack.layout) is None
 
 
@@ -168,7 +199,7 @@ def test_a_terminal_that_is_closed_stops_what_was_started() -> None:
 @pytest.mark.parametrize("target", ["demo", "up"])
 def test_make_gives_the_command_only_what_it_takes(target: str) -> None:
     """KEEP and PARTS are of ``make bench``; they may stand in the environment of who runs it for hours."""
-    variables = ["KEEP=file", "PARTS=load", "MODEL=m.pb", "IMAGES=folder"]
+    variables = ["KEEP=file", "PARTS=load", "MODEL=m.pb", "IMAGES=folder", "PORT=8090"]
     command = ["make", "-n", "--no-print-directory", target, *variables]
     env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # of the make that runs the tests
     printed = subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, check=True).stdout
@@ -177,10 +208,13 @@ def test_make_gives_the_command_only_what_it_takes(target: str) -> None:
     options = _parser().parse_args(shlex.split(arguments))
 
     assert (options.command, str(options.model), str(options.images)) == (target, "m.pb", "folder")
+    assert getattr(options, "port", None) == (8090 if target == "up" else None)
 
 
 def test_the_state_with_its_password_is_for_its_owner_only(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
-    Stack(layout, AirflowSettings(port=1, password="p", jwt_secret="j", secret_key="s")).save()
+    stack = Stack(layout, AirflowSettings(port=1, password="p", jwt_secret="j", secret_key="s"))
+    stack.process = Process("supervisor", 1, 0.0, tmp_path / "log")
+    stack.save()
 
     assert layout.state.stat().st_mode & 0o777 == 0o600
