@@ -41,11 +41,12 @@ class Database:
         self._snapshot_ended = threading.Condition()
         try:
             self._writer = self._connect()
-            if read_only:
-                self._writer.execute("SELECT 1 FROM sqlite_master")
-                return
-            self._writer.execute("PRAGMA journal_mode = WAL")
-            self._writer.execute("CREATE TABLE IF NOT EXISTS schema_versions (component TEXT PRIMARY KEY, version INTEGER NOT NULL)")
+            with _closed_on_error(self._writer):
+                if read_only:
+                    self._writer.execute("SELECT 1 FROM sqlite_master")
+                    return
+                self._writer.execute("PRAGMA journal_mode = WAL")
+                self._writer.execute("CREATE TABLE IF NOT EXISTS schema_versions (component TEXT PRIMARY KEY, version INTEGER NOT NULL)")
         except sqlite3.DatabaseError as exc:
             raise DataDirError(f"database {path} cannot be opened: {exc}; restore it from a backup or give another directory") from exc
 
@@ -166,9 +167,19 @@ class Database:
     def _connect(self) -> sqlite3.Connection:
         name = f"{self._path.absolute().as_uri()}?mode={'ro' if self._read_only else 'rwc'}"
         connection = sqlite3.connect(name, uri=True, isolation_level=None, check_same_thread=False, timeout=60, cached_statements=256)
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
+        with _closed_on_error(connection):
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
         return connection
+
+
+@contextmanager
+def _closed_on_error(connection: sqlite3.Connection) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise
 
 
 @contextmanager
