@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-done
 
-.PHONY: help setup lock demo up down model images push-images test test-all conformance bench lint format clean
+.PHONY: help setup lock demo up down status password reset service backup restore model images push-images test test-all bench conformance lint format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -27,11 +27,31 @@ lock:  ## resolve the direct dependencies of pyproject.toml into requirements.tx
 demo: setup  ## images in, threats and a plot out: MODEL=frozen graph, IMAGES=folder
 	@$(BIN)/python -m laptop demo $(if $(MODEL),--model '$(MODEL)') $(if $(IMAGES),--images '$(IMAGES)')
 
-up: setup  ## start minipachd and Airflow and leave them running: MODEL, IMAGES as for demo
-	@$(BIN)/python -m laptop up $(if $(MODEL),--model '$(MODEL)') $(if $(IMAGES),--images '$(IMAGES)')
+up: setup  ## start PostgreSQL, minipachd and Airflow and leave them running: MODEL, IMAGES as for demo, PORT=8080
+	@$(BIN)/python -m laptop up $(if $(MODEL),--model '$(MODEL)') $(if $(IMAGES),--images '$(IMAGES)') $(if $(PORT),--port '$(PORT)')
 
 down:  ## stop what `make up` started
 	@test ! -x $(BIN)/python || $(BIN)/python -m laptop down
+
+status: setup  ## what runs, and what was started again: when, why
+	@$(BIN)/python -m laptop status
+
+password: setup  ## renew the passwords, which otherwise stay
+	@$(BIN)/python -m laptop password
+
+reset: setup  ## remove all data of this machine's installation; downloaded models stay
+	@$(BIN)/python -m laptop reset
+
+service: setup  ## write a systemd unit that starts it with the machine: MODEL, PORT as for up
+	@$(BIN)/python -m laptop service $(if $(MODEL),--model '$(MODEL)') $(if $(PORT),--port '$(PORT)')
+
+backup: setup  ## keep all data in a file, also while it runs: FILE=backup.tar
+	@test -n '$(FILE)' || { echo 'give FILE, for example make backup FILE=/mnt/disk/tuskwatch.tar' >&2; exit 1; }
+	@$(BIN)/python -m laptop backup '$(FILE)'
+
+restore: setup  ## bring back what a backup holds, where there is no data: FILE=backup.tar
+	@test -n '$(FILE)' || { echo 'give FILE, for example make restore FILE=/mnt/disk/tuskwatch.tar' >&2; exit 1; }
+	@$(BIN)/python -m laptop restore '$(FILE)'
 
 model: setup  ## download and check the COCO model
 	@$(BIN)/python -m laptop model

@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,22 +31,23 @@ def stack_environment(layout: Layout, *, model: Path | None) -> dict[str, str]:
     return settings
 
 
-def bootstrap(airflow: Airflow, *, replace_model: bool = False) -> None:
+def bootstrap(airflow: Airflow, *, replace_model: bool = False, check: Callable[[], None] = lambda: None) -> None:
     """Create repos and pipelines, or find them as they should be; pass on what the run says of model and rules.
 
     :param replace_model: Put the model also where there is another one.
+    :param check: See :func:`run`.
     """
-    told = run(airflow, BOOTSTRAP, {"replace_model": replace_model}, result_of="report")
+    told = run(airflow, BOOTSTRAP, {"replace_model": replace_model}, result_of="report", check=check)
     for warning in told["warnings"]:
         log.warning("%s", warning)
 
 
-def push(airflow: Airflow, layout: Layout, images: Path) -> dict[str, Any]:
+def push(airflow: Airflow, layout: Layout, images: Path, *, check: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """Push a folder of images, wait for the report, and put it where the demo promises it.
 
     :return: The content of ``summary.json``.
     """
-    counts = run(airflow, PUSH, {"source": str(images)}, result_of="report")
+    counts = run(airflow, PUSH, {"source": str(images)}, result_of="report", check=check)
     report = Path(str(counts["summary"])).parent
     for entry in report.iterdir():
         target = layout.results / entry.name
@@ -62,17 +63,25 @@ def push(airflow: Airflow, layout: Layout, images: Path) -> dict[str, Any]:
     return summary
 
 
-def run(airflow: Airflow, dag_id: str, conf: Mapping[str, Any], *, result_of: str | None = None) -> Any:
+def run(
+    airflow: Airflow,
+    dag_id: str,
+    conf: Mapping[str, Any],
+    *,
+    result_of: str | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> Any:
     """Start a run as the UI's button does, tell how it goes, and return when it has ended well.
 
     :param result_of: Task whose return value is wanted.
+    :param check: Called again and again meanwhile; what it raises ends the waiting.
     :raises RunFailedError: It failed; the message holds the log's end of the tasks that did.
     """
     airflow.wait_for_dag(dag_id, timeout=_DAG_SECONDS)
     airflow.unpause(dag_id)
     started = time.monotonic()
     run_id = airflow.trigger(dag_id, conf=conf, run_id=f"demo__{time.strftime('%Y-%m-%dT%H-%M-%S')}_{time.time_ns() % 10**9:09}")
-    for counts in airflow.watch(dag_id, run_id, timeout=_RUN_SECONDS):
+    for counts in airflow.watch(dag_id, run_id, timeout=_RUN_SECONDS, check=check):
         log.info("%s: %s", dag_id, ", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
     log.info("%s: done after %.1f s", dag_id, time.monotonic() - started)
     return None if result_of is None else airflow.xcom(dag_id, run_id, result_of)
