@@ -9,7 +9,7 @@ import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import BrowserContext, FrameLocator, Page, expect
+from playwright.sync_api import BrowserContext, FrameLocator, Locator, Page, expect
 
 from airflow_pachyderm.dashboard.links import commit_set_url
 from tests.airflow_pachyderm.dashboard.pachyderm import Pachyderm
@@ -31,6 +31,7 @@ def framed(page: Page) -> FrameLocator:
 
 
 VIEWS = {
+    "status": {"view": "status"},
     "pipelines": {"view": "pipelines", "pipeline": "object-detect"},
     "jobs": {"view": "jobs"},
     "repos": {"view": "repos", "repo": "images"},
@@ -69,6 +70,8 @@ def test_it_is_in_airflows_navigation_and_shows_the_pipeline(page: Page, site: S
     page.get_by_role("button", name="Browse").click()
     page.get_by_role("menuitem", name="Pachyderm").click()
 
+    expect(framed(page).get_by_role("heading", name="Is everything all right?")).to_be_visible()
+    framed(page).get_by_role("link", name="Pipelines", exact=True).click()
     for stage in STAGES:
         expect(framed(page).get_by_role("link", name=re.compile(f"^Pipeline {stage}: Succeeded"))).to_be_visible()
     expect(framed(page).get_by_role("link", name=re.compile("^Repo images"))).to_be_visible()
@@ -272,13 +275,30 @@ def test_no_serious_accessibility_fault(open_context: Callable[..., BrowserConte
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), f"{query} is wider than the window"
 
 
+def test_the_first_view_says_whether_everything_is_all_right(page: Page, site: Site) -> None:
+    page.goto(site.dashboard())
+    settled(page)
+
+    def card(name: str) -> Locator:
+        return page.get_by_role("region", name=name)
+
+    expect(card("Summary")).to_contain_text("Nothing is wrong that anybody knows of.")
+    expect(card("Summary")).to_contain_text(re.compile("Mail\\s*off"))
+    expect(card("Cameras").get_by_role("row")).not_to_have_count(1)  # more than the head
+    expect(card("Invalid images").get_by_role("row")).not_to_have_count(1)
+    row = card("Last runs").get_by_role("row").filter(has_text="push_images")
+    expect(row).to_contain_text("success")
+    row.get_by_role("link", name="report").click()
+    expect(page.get_by_text("# push_images:").first).to_be_visible()
+
+
 def test_everything_can_be_reached_by_keyboard(page: Page, site: Site) -> None:
     page.goto(site.dashboard(view="threats"))
     settled(page)
 
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
-    for name in ("Pipelines", "Jobs"):
+    for name in ("Status", "Pipelines", "Jobs"):
         page.keyboard.press("Tab")
         expect(page.get_by_role("link", name=name, exact=True)).to_be_focused()
     page.keyboard.press("Enter")
@@ -288,6 +308,7 @@ def test_everything_can_be_reached_by_keyboard(page: Page, site: Site) -> None:
 
 def test_it_works_below_a_path(page: Page, site: Site, below_a_path: str) -> None:
     page.goto(f"{below_a_path}/plugin/pachyderm")
+    framed(page).get_by_role("link", name="Pipelines", exact=True).click()
     expect(framed(page).get_by_role("link", name=re.compile("^Pipeline validate"))).to_be_visible()
     framed(page).get_by_role("link", name="Threats", exact=True).click()
     expect(framed(page).locator("li.threat img").first).to_be_visible()

@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from airflow_pachyderm.dashboard.errors import Problem, problem_of
-from airflow_pachyderm.dashboard.routes import files, jobs, page, pipelines, repos, threats
+from airflow_pachyderm.dashboard.routes import files, jobs, page, pipelines, repos, status, threats
 from airflow_pachyderm.dashboard.security import STRICT_HEADERS, SecurityHeaders, require_reader
 from airflow_pachyderm.exceptions import PachydermError, PachydermUnavailableError
 
@@ -19,7 +19,7 @@ def create_app() -> FastAPI:
     """Build the application."""
     app = FastAPI(title="Pachyderm", docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(require_reader)])
     app.add_middleware(SecurityHeaders)
-    for module in (pipelines, jobs, repos, files, threats, page):  # page last: it takes every other path
+    for module in (status, pipelines, jobs, repos, files, threats, page):  # page last: it takes every other path
         app.include_router(module.router)
     app.add_exception_handler(PachydermError, _pachyderm_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)

@@ -268,6 +268,11 @@ class _Records:
 _known: Final = _Records()
 
 
+def read_json(gateway: Gateway, files: list[models.FileRef]) -> list[dict[str, Any] | None]:
+    """The contents of small JSON files, read at once; None where one is no JSON object."""
+    return _records(gateway, files)
+
+
 def _records(gateway: Gateway, files: list[models.FileRef]) -> list[dict[str, Any] | None]:
     """Contents of JSON files, read at once; None where one is no JSON object."""
     streams = {

@@ -14,6 +14,7 @@ ROUTES = (
     "js/main.js",
     "app.css",
     "vendor/chart.js",
+    "api/status",
     "api/graph",
     "api/pipelines/validate",
     "api/jobsets",

@@ -7,9 +7,10 @@ import { age, loading, problemBox } from "./parts.js";
 import * as jobs from "./views/jobs.js";
 import * as pipelines from "./views/pipelines.js";
 import * as repos from "./views/repos.js";
+import * as status from "./views/status.js";
 import * as threats from "./views/threats.js";
 
-const VIEWS = { pipelines, jobs, repos, threats };
+const VIEWS = { status, pipelines, jobs, repos, threats };
 const main = document.getElementById("main");
 const notice = document.getElementById("notice");
 const fresh = document.getElementById("fresh");
@@ -71,7 +72,7 @@ function render({ focus }) {
   document.body.classList.remove("stale");
   fresh.textContent = "";
   const query = Object.fromEntries(new URLSearchParams(location.search));
-  const name = query.view in VIEWS ? query.view : "pipelines";
+  const name = query.view in VIEWS ? query.view : "status";
   for (const item of document.querySelectorAll("#views a")) {
     if (item.dataset.view === name) item.setAttribute("aria-current", "page");
     else item.removeAttribute("aria-current");
