@@ -14,6 +14,7 @@ from airflow.sdk import Param, chain, cross_downstream, dag, get_current_context
 from airflow_pachyderm.operators.pipeline import PachydermCreatePipelineOperator
 from airflow_pachyderm.operators.repo import PachydermCreateRepoOperator
 from dags import settings
+from dags.common.links import with_links
 
 
 @dag(
@@ -104,7 +105,7 @@ def bootstrap_pipelines() -> None:
     ]
     chain(sources, repos)
     cross_downstream(repos, puts)
-    chain(puts, *pipelines, report(sources))
+    chain(puts, *pipelines, with_links(report(sources)))
 
 
 bootstrap_pipelines()

@@ -20,6 +20,7 @@ from airflow.sdk import AssetAlias, CronDataIntervalTimetable, Param, dag, get_c
 
 from dags import settings
 from dags.common.batch_push import batch_params, push_batches
+from dags.common.links import with_links
 
 
 @dag(
@@ -82,7 +83,7 @@ def nightly_images() -> None:
         batch_key="nightly_images/{{ ti.xcom_pull(task_ids='plan', key='day') }}",
         max_active_tis_per_dag=settings.PARALLEL_PUSHES,
     )
-    report(manifests, push.output)  # type: ignore[arg-type]  # what the tasks return, not the references to it
+    with_links(report(manifests, push.output))  # type: ignore[arg-type]  # what the tasks return, not the references to it
     # When there is no plan, that task alone has failed: the report is skipped, and this one, which does nothing, fails the run.
     manifests >> EmptyOperator(task_id="planned")
 

@@ -12,6 +12,7 @@ from airflow.sdk import Param, dag, get_current_context, task
 
 from dags import settings
 from dags.common.batch_push import batch_params, push_batches
+from dags.common.links import with_links
 
 
 @dag(
@@ -21,9 +22,9 @@ from dags.common.batch_push import batch_params, push_batches
     doc_md=__doc__,
     default_args={"retries": settings.RETRIES, "retry_delay": timedelta(seconds=settings.RETRY_SECONDS)},
     params={
-        "source": Param(
-            None,
-            type=["null", "string"],
+        "source": Param(  # no default and not null: the form marks it as required
+            type="string",
+            minLength=1,
             title="Folder",
             description="Folder with images, a path or URL that the workers can read: /data/images, gs://bucket/2026/11/23, "
             "gs://connection@bucket/folder.",
@@ -62,7 +63,7 @@ def push_images() -> None:
 
     manifests = list_images()
     push = push_batches(manifests, max_active_tis_per_dagrun=settings.PARALLEL_PUSHES)
-    report(manifests, push.output)  # type: ignore[arg-type]  # what the tasks return, not the references to it
+    with_links(report(manifests, push.output))  # type: ignore[arg-type]  # what the tasks return, not the references to it
     # When nothing could be listed, that task alone has failed: the report is skipped, and this one, which does nothing, fails the run.
     manifests >> EmptyOperator(task_id="listed")
 

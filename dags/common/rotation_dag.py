@@ -9,6 +9,7 @@ from airflow.sdk import DAG, Param, chain, dag, get_current_context, task
 
 from airflow_pachyderm.operators.push import PachydermPushOperator
 from dags import settings
+from dags.common.links import with_links
 
 PUT: Final = "put"
 ROLL_BACK: Final = "roll back"
@@ -83,6 +84,6 @@ def rotation_dag(dag_id: str, *, doc: str | None, repo: str, path: str, file: st
 
         checked: Any = fetch()
         put = PachydermPushOperator(task_id="put", repo=repo, files=checked, pachyderm_conn_id=settings.PACHYDERM_CONN_ID)
-        chain(checked, set_aside(), put, report())
+        chain(checked, set_aside(), put, with_links(report()))
 
     return rotation()

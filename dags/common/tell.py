@@ -11,6 +11,7 @@ from airflow_pachyderm.files import Batch, SourceFile, open_filesystem
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
 from airflow_pachyderm.operators.owner import task_push
 from dags import settings
+from dags.common.links import XCOM_REPORT
 from dags.common.world import warnings_in_use, world_of
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ def tell(context: Any, *, folder: str, state: str, facts: Mapping[str, Any], war
     }
     path = f"/reports/{ti.dag_id}/{name}.md"
     run = {"schema": "tuskwatch.run/1", "dag_id": ti.dag_id, "run_id": ti.run_id, "time": now, "state": state, "report": path, **facts}
+    ti.xcom_push(key=XCOM_REPORT, value=path)
     filesystem, there = open_filesystem(folder)
     filesystem.makedirs(there, exist_ok=True)
     contents = {"/status.json": json.dumps(status, indent=1), f"/runs/{ti.dag_id}.json": json.dumps(run, indent=1), path: report}

@@ -102,6 +102,10 @@ def test_the_form_of_a_run_explains_every_param(page: Page, nights: Site, dag_id
     for name, param in params.items():
         assert param["description"], name
         expect(field(page, form, param["schema"]["title"])).to_contain_text(param["description"], use_inner_text=True)
+    if dag_id == "push_images":
+        folder = field(page, form, "Folder")
+        expect(folder).to_contain_text("*")  # the mark of what must be filled in
+        folder.get_by_role("textbox").fill("/data/images")
     expect(form.get_by_role("button", name="Trigger")).to_be_enabled()
 
 

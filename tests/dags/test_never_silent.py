@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -196,6 +197,9 @@ def test_a_run_of_invalid_images_is_no_success(airflow: Airflow) -> None:
 
     assert (run["state"], run["states"]["report"], run["tries"]["report"]) == ("failed", "failed", 1)
     assert "3 of 3 images are invalid, more than the setting tuskwatch_max_invalid_share (0.5) allows" in run["log"]
+    link = parse_qs(urlsplit(run["values"]["report:_link_ReportLink"]).query)
+    assert airflow.content(*link["repo"], *link["file"]).startswith(b"# push_images: ")
+    assert run["values"]["report:_link_ThreatsLink"].endswith("?view=threats")
 
 
 def test_a_night_tells_what_it_passed_over(airflow: Airflow) -> None:

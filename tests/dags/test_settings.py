@@ -71,6 +71,15 @@ def test_a_value_that_means_nothing_is_an_import_error(name: str, value: str) ->
     assert value in done.stderr
 
 
+def test_the_folder_to_push_is_required() -> None:
+    """Airflow's form marks a field that takes no null and has no default, and starts no run without it."""
+    from dags.push_images import push_images
+
+    folder = push_images().params.get_param("source")
+
+    assert (folder.schema["type"], folder.has_value) == ("string", False)
+
+
 def test_parsing_asks_nobody_and_loads_nothing_heavy() -> None:
     """In a process whose sockets do not connect and whose Variables raise."""
     code = """

@@ -27,9 +27,17 @@ export function duration(seconds) {
   return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} days`;
 }
 
-const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const exact = new Intl.DateTimeFormat(undefined, {
+  year: "numeric",
+  month: "short",
+  day: "numeric",
+  hour: "numeric",
+  minute: "2-digit",
+  second: "2-digit",
+  timeZoneName: "short",
+});
 
-/** Unix seconds in the reader's own time zone. */
+/** Unix seconds in the reader's own time zone, which is named. */
 export const time = (seconds) => (seconds === null || seconds === undefined ? "–" : exact.format(seconds * 1000));
 
 export function ago(seconds) {
