@@ -24,6 +24,9 @@ from minipachd.pps.spec import (
 
 MAX_NAME_LENGTH = 51
 MAX_KUBERNETES_NAME_LENGTH = 63
+_MAX_INPUT_NAME = 255  # of a directory below /pfs
+_MOST = 1e9
+_MOST_WORKERS = 4096
 _NAME = re.compile(r"[a-zA-Z0-9_-]+")
 
 
@@ -34,6 +37,7 @@ def complete(draft: PipelineSpec, *, now_ns: int) -> PipelineSpec:
     :raises InvalidError: The first rule that it breaks, in Pachyderm's words.
     """
     check_name(draft.pipeline)
+    check_values(draft)
     spec = msgspec.structs.replace(
         draft,
         input=_input_with_defaults(draft.input, draft.pipeline, now_ns),
@@ -49,6 +53,54 @@ def complete(draft: PipelineSpec, *, now_ns: int) -> PipelineSpec:
     if spec.egress_url and local_path(spec.egress_url) is None:
         filesystem_of(spec.egress_url)
     return spec
+
+
+def check_values(draft: PipelineSpec) -> None:
+    """What every datum would fail for, or what nothing could be made of.
+
+    :raises InvalidError: Names the field.
+    """
+    transform = draft.transform
+    for name, number in (
+        ("datum_tries", draft.datum_tries),
+        ("datum_timeout", draft.datum_timeout_seconds),
+        ("job_timeout", draft.job_timeout_seconds),
+        ("resource_limits.cpu", draft.resource_limits.cpu),
+    ):
+        if not 0 <= number < _MOST:  # neither a NaN
+            raise InvalidError(f"invalid pipeline spec: {name} is {number:g}; it must be 0 or more, and less than {_MOST:g}")
+    if draft.parallelism > _MOST_WORKERS:
+        raise InvalidError(
+            f"invalid pipeline spec: parallelism_spec.constant is {draft.parallelism}; one machine runs {_MOST_WORKERS} at most"
+        )
+    for name, command in (("transform.cmd", transform.cmd), ("transform.err_cmd", transform.err_cmd)):
+        if command and not command[0].strip():
+            raise InvalidError(f"invalid pipeline spec: {name}[0] is {command[0]!r}: there is no program of this name")
+    for name, text in _texts(draft):
+        if "\0" in text:
+            raise InvalidError(f"invalid pipeline spec: {name} contains a zero byte, which no command, variable or path can hold")
+    for variable in transform.env:
+        _check_variable("transform.env", variable)
+    for mount in transform.secrets:
+        if mount.env_var:
+            _check_variable("transform.secrets.env_var", mount.env_var)
+
+
+def _texts(draft: PipelineSpec) -> Iterator[tuple[str, str]]:
+    """The texts of a spec that reach the system, with the names of their fields."""
+    transform = draft.transform
+    for field in ("cmd", "err_cmd", "stdin", "err_stdin"):
+        yield from ((f"transform.{field}[{at}]", text) for at, text in enumerate(getattr(transform, field)))
+    for field in ("user", "working_dir", "image"):
+        yield f"transform.{field}", getattr(transform, field)
+    yield from ((f"transform.env[{name!r}]", f"{name}{value}") for name, value in transform.env.items())
+    for mount in transform.secrets:
+        yield from (("transform.secrets." + field, getattr(mount, field)) for field in ("name", "key", "mount_path", "env_var"))
+
+
+def _check_variable(field: str, name: str) -> None:
+    if not name or "=" in name:
+        raise InvalidError(f"invalid pipeline spec: {field} has a variable named {name!r}: a name is not empty and has no '='")
 
 
 def check_name(pipeline: PipelineKey) -> None:
@@ -128,6 +180,10 @@ def _check_input_name(name: str) -> None:
         raise InvalidError("input must specify a name")
     if name == "out":
         raise InvalidError('input cannot be named "out", as pachyderm already creates /pfs/out to collect job output')
+    if len(name.encode()) > _MAX_INPUT_NAME:
+        raise InvalidError(
+            f"input name {name[:40]!r}… is invalid: {len(name.encode())} bytes, and a directory's name has {_MAX_INPUT_NAME} at most"
+        )
     if name in {".env", ".", ".."} or "/" in name or "=" in name or "\0" in name:
         raise InvalidError(f'input cannot be named "{name}": it is a directory of /pfs and the name of an environment variable')
 
