@@ -88,7 +88,9 @@ def _of_pod(kube: Kube, namespace: str, pod: Manifest, *, unready: bool, now: da
         if reason in _NEVER or reason in _PULL:
             refused = reason in _NEVER or _REFUSED.search(message) is not None
             hopeless = refused or (reason == "ImagePullBackOff" and started > PATIENCE_SECONDS)
-            yield Trouble(f"{what}: {reason}, {image}: {message}", hopeless)
+            # The two states of a pull that fails take turns; told as one, the log does not say the same again with each.
+            state = "ImagePullBackOff" if reason in _PULL else reason
+            yield Trouble(f"{what}: {state}, {image}: {message.rpartition('ErrImagePull: ')[2]}", hopeless)
         elif reason in _STARTING:
             yield from _slow_start(kube, namespace, pod, what) if started > 30 else ()
         elif reason and reason != "CrashLoopBackOff":

@@ -67,7 +67,7 @@ def test_between_two_crashes_the_log_of_the_run_before_is_told(kubernetes: Cloud
 @pytest.mark.parametrize(
     ("status", "cpu", "message"),
     [
-        (waits("ErrImagePull", 'failed to unpack image "docker.io/acme/pachd:1": not found'), "1", "ErrImagePull, image docker.io"),
+        (waits("ErrImagePull", 'failed to unpack image "docker.io/acme/pachd:1": not found'), "1", "ImagePullBackOff, image docker.io"),
         (waits("InvalidImageName", "couldn't parse image name"), "1", "InvalidImageName"),
         (waits("CrashLoopBackOff", "back-off 2m40s", restarts=5), "1", "CrashLoopBackOff after 5 restarts"),
         (
@@ -88,7 +88,7 @@ def test_the_wait_ends_where_waiting_cannot_help(kubernetes: Cloud, status: dict
 @pytest.mark.parametrize(
     ("status", "message"),
     [
-        (waits("ErrImagePull", "failed to resolve reference: dial tcp: i/o timeout"), "ErrImagePull"),
+        (waits("ErrImagePull", "failed to resolve reference: dial tcp: i/o timeout"), "ImagePullBackOff"),
         (waits("CrashLoopBackOff", "back-off 10s", restarts=1), "CrashLoopBackOff after 1 restarts"),
         (
             {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes: 1 Insufficient cpu."}]},
@@ -107,6 +107,22 @@ def test_a_pull_that_fails_for_minutes_ends_the_wait(kubernetes: Cloud) -> None:
     pod(kubernetes, "pachd", status)
     with pytest.raises(StepFailedError, match="ImagePullBackOff"):
         look(kubernetes)
+
+
+def test_the_two_states_of_a_failing_pull_are_told_as_one(kubernetes: Cloud) -> None:
+    """Each message that differs from the last one is a line in the task's log."""
+    pull = 'failed to resolve reference "docker.io/acme/pachd:1": dial tcp: lookup registry-1.docker.io: no such host'
+    first = once("release", WAITING)
+    assert isinstance(first, Pending)
+    said = set()
+    for status in (
+        waits("ErrImagePull", pull),
+        waits("ImagePullBackOff", f'Back-off pulling image "docker.io/acme/pachd:1": ErrImagePull: {pull}'),
+    ):
+        pod(kubernetes, "pachd", status)
+        said.add(once("release", WAITING, progress=first.progress).message)
+    (message,) = said
+    assert f"ImagePullBackOff, image docker.io/acme/pachd:1: {pull}" in message
 
 
 def test_a_volume_that_cannot_be_mounted_is_told_from_its_event(kubernetes: Cloud) -> None:
@@ -144,7 +160,7 @@ def test_a_pipelines_worker_does_not_end_an_installation_and_is_told_apart(kuber
     assert "validate" not in look(kubernetes)
     kube = Clients(WAITING).kube
     assert [trouble.is_hopeless for trouble in troubles(kube, "tuskwatch", workers=True)] == [True]
-    with pytest.raises(StepFailedError, match=r"pod validate-0, container pachd: ErrImagePull.*not found\nWaiting cannot help"):
+    with pytest.raises(StepFailedError, match=r"pod validate-0, container pachd: ImagePullBackOff.*not found\nWaiting cannot help"):
         workers_ready(kube, WAITING, [])
 
 
