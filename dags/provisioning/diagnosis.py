@@ -1,7 +1,7 @@
 """Why pods do not run: what the cluster says about each, in words, and whether waiting can help."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -52,27 +52,29 @@ def is_worker(pod: Manifest) -> bool:
     return WORKER_LABELS.items() <= labels.items()
 
 
+def of_pachyderm(pod: Manifest) -> bool:
+    """Whether the pod is Pachyderm's own, or Helm's."""
+    return not is_worker(pod)
+
+
 def troubles(
-    kube: Kube, namespace: str, *, workers: bool | None = None, unready: bool = False, now: datetime | None = None
+    kube: Kube, namespace: str, keep: Callable[[Manifest], bool] = lambda _: True, *, unready: bool = False, now: datetime | None = None
 ) -> list[Trouble]:
     """What keeps the pods of a namespace from running.
 
-    :param workers: True: only pods of pipelines' workers; False: only the others; None: all.
+    :param keep: Which pods to look at.
     :param unready: Also name containers that run but are not ready, with the end of their log: of interest when the time is up.
     """
     now = now or datetime.now(UTC)
     pods = [
         pod
         for pod in kube.objects("v1", "Pod", namespace=namespace)
-        if workers is None or is_worker(pod) is workers
-        if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed") and not pod["metadata"].get("deletionTimestamp")
+        if keep(pod) and pod.get("status", {}).get("phase") not in ("Succeeded", "Failed") and not pod["metadata"].get("deletionTimestamp")
     ]
     found = [trouble for pod in pods for trouble in _of_pod(kube, namespace, pod, unready=unready, now=now)]
-    if any("unbound" in trouble.text or "persistentvolumeclaim" in trouble.text for trouble in found):
+    if any("PersistentVolumeClaim" in trouble.text for trouble in found):
         found += _of_claims(kube, namespace)
-    if workers is not True:
-        found += _of_controllers(kube, namespace)
-    return found
+    return found + list(_of_controllers(kube, namespace))
 
 
 def _of_pod(kube: Kube, namespace: str, pod: Manifest, *, unready: bool, now: datetime) -> Iterator[Trouble]:

@@ -15,7 +15,7 @@ import yaml
 
 from dags.provisioning import manifests
 from dags.provisioning.clients import LONGEST_ARCHIVE
-from dags.provisioning.diagnosis import told, troubles
+from dags.provisioning.diagnosis import of_pachyderm, told, troubles
 from dags.provisioning.errors import DifferentError, StackInvalidError, StepFailedError
 from dags.provisioning.kube import Kube, Manifest
 from dags.provisioning.outcome import Change, Done, Outcome, Pending
@@ -193,13 +193,13 @@ def _settle(kube: Kube, stack: Stack, progress: dict[str, str], *, installed: bo
         case "Failed":
             reason = next((c.get("message", "") for c in _conditions(found) if c["type"] == "Failed"), "")
             lines = _job_log(kube, stack, name)
-            why = troubles(kube, stack.namespace, workers=False, unready=True) if installed else []
+            why = troubles(kube, stack.namespace, of_pachyderm, unready=True) if installed else []
             raise StepFailedError(
                 f"Helm could not {doing} Pachyderm (Job {name}: {reason})."
                 + (f" Its last lines:\n{lines}" if lines else f" Its pod is gone, and its log with it. Seen last:\n{seen or 'nothing'}")
                 + (f"\nWhat does not run:\n{told(why)}" if why else "")
             )
-    why = troubles(kube, stack.namespace, workers=False)
+    why = troubles(kube, stack.namespace, of_pachyderm)
     if any(trouble.is_hopeless for trouble in why):
         raise StepFailedError(f"Helm waits in Job {name}, and waiting cannot help. What does not run:\n{told(why)}")
     now = f"Helm is at work in Job {name}" + (f". What does not run yet:\n{told(why)}" if why else "")

@@ -21,6 +21,7 @@ TIMEOUT: Final = 30.0  # seconds
 class PipelineStatus:
     """One pipeline and its last job.
 
+    :ivar version: 1 when it was created, one more with each update.
     :ivar last_job: State of its last job, None before the first.
     """
 
@@ -30,6 +31,7 @@ class PipelineStatus:
     last_job: JobState | None
     last_job_id: str = ""
     last_job_reason: str = ""
+    version: int = 1
 
 
 def pachd_answers(hook: PachydermHook, *, way_in: str) -> Outcome:
@@ -84,6 +86,7 @@ def _status(hook: PachydermHook, info: Any) -> PipelineStatus:
         last_job=JobState.from_number(last.state) if last else None,
         last_job_id=last.job.id if last else "",
         last_job_reason=last.reason if last else "",
+        version=int(info.version),
     )
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from airflow_pachyderm.states import PIPELINE_FAILED, PipelineState
 from dags.provisioning import manifests
-from dags.provisioning.diagnosis import told, troubles
+from dags.provisioning.diagnosis import is_worker, of_pachyderm, told, troubles
 from dags.provisioning.errors import DifferentError, StepFailedError
 from dags.provisioning.kube import MANAGED_BY_LABEL, Kube, Manifest
 from dags.provisioning.outcome import Change, Done, Outcome, Pending
@@ -54,7 +54,7 @@ def workloads_ready(kube: Kube, stack: Stack) -> Outcome:
         waiting += [f"{name} is not there" for name in sorted(missing)]
     if not waiting:
         return Done(change=Change.FOUND, message=f"All pods of {count} workloads in namespace {stack.namespace} are ready")
-    why = troubles(kube, stack.namespace, workers=False)
+    why = troubles(kube, stack.namespace, of_pachyderm)
     message = f"Pods are not ready: {', '.join(waiting)}" + (f". What does not run:\n{told(why)}" if why else "")
     if any(trouble.is_hopeless for trouble in why):
         raise StepFailedError(f"{message}\nWaiting cannot help")
@@ -67,7 +67,14 @@ def workers_ready(kube: Kube, stack: Stack, pipelines: Sequence[PipelineStatus])
     :param pipelines: As Pachyderm tells them.
     :raises StepFailedError: One of them cannot start, and waiting cannot help. Nothing is removed: the specs are to be mended.
     """
-    why = troubles(kube, stack.namespace, workers=True)
+    versions = {one.name: str(one.version) for one in pipelines}
+
+    def is_current(pod: Manifest) -> bool:
+        """Of the version that is wanted: those of the one before are on their way out, and may be what was mended."""
+        labels = pod["metadata"].get("labels") or {}
+        return is_worker(pod) and versions.get(labels.get("pipelineName", "")) == labels.get("pipelineVersion")
+
+    why = troubles(kube, stack.namespace, is_current)
     waiting = [f"{one.name} is {one.state.value}" + (f" ({one.reason})" if one.reason else "") for one in pipelines if one.state in _NOT_UP]
     if not waiting and not why:
         return Done(change=Change.FOUND, message=f"The workers of {len(pipelines)} pipelines are up")

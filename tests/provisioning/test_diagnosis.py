@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from airflow_pachyderm.states import PipelineState
 from dags.provisioning.clients import Clients
-from dags.provisioning.diagnosis import troubles
 from dags.provisioning.errors import StepFailedError
 from dags.provisioning.outcome import Pending
+from dags.provisioning.pachd import PipelineStatus
 from dags.provisioning.quantities import number
 from dags.provisioning.workloads import workers_ready
 from tests.provisioning.conftest import Cloud, existing_stack, finish, once
@@ -154,14 +155,26 @@ def test_pods_that_come_to_nothing_are_told_with_the_deployments_condition(kuber
     assert 'deployment pachd cannot make its pods: pods "pachd-1" is forbidden: exceeded quota: team-a' in look(kubernetes)
 
 
-def test_a_pipelines_worker_does_not_end_an_installation_and_is_told_apart(kubernetes: Cloud) -> None:
-    labels = {"component": "worker", "suite": "pachyderm"}
-    pod(kubernetes, "validate", waits("ErrImagePull", "docker.io/acme/validate:1: not found"), labels=labels)
+def worker(cloud: Cloud, pipeline: str, version: int, status: dict[str, Any]) -> None:
+    labels = {"component": "worker", "suite": "pachyderm", "pipelineName": pipeline, "pipelineVersion": str(version)}
+    pod(cloud, pipeline, status, labels=labels)
+
+
+def test_a_pipelines_worker_does_not_end_an_installation_and_is_told_when_workers_are_waited_for(kubernetes: Cloud) -> None:
+    worker(kubernetes, "validate", 1, waits("ErrImagePull", "docker.io/acme/validate:1: not found"))
     assert "validate" not in look(kubernetes)
-    kube = Clients(WAITING).kube
-    assert [trouble.is_hopeless for trouble in troubles(kube, "tuskwatch", workers=True)] == [True]
+    running = PipelineStatus("validate", PipelineState.RUNNING, "", None)
     with pytest.raises(StepFailedError, match=r"pod validate-0, container pachd: ImagePullBackOff.*not found\nWaiting cannot help"):
-        workers_ready(kube, WAITING, [])
+        workers_ready(Clients(WAITING).kube, WAITING, [running])
+
+
+def test_a_worker_of_the_version_before_does_not_count(kubernetes: Cloud) -> None:
+    """Its spec is what was mended; its pod goes a little later."""
+    worker(kubernetes, "validate", 1, waits("ErrImagePull", "docker.io/acme/validate:1: not found"))
+    starting = PipelineStatus("validate", PipelineState.STARTING, "", None, version=2)
+    outcome = workers_ready(Clients(WAITING).kube, WAITING, [starting])
+    assert isinstance(outcome, Pending)
+    assert outcome.message == "Workers are not up: validate is starting"
 
 
 def test_logs_are_text_whatever_they_hold(kubernetes: Cloud) -> None:
