@@ -17,7 +17,9 @@ from laptop.errors import LaptopError, RunFailedError, StartError
 from laptop.layout import REPOSITORY, Layout
 
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+_ANSWER_SECONDS = 120.0  # the first calls make Airflow build its schemas, which takes a busy machine a minute
 _PATIENCE_SECONDS = 60.0
+_REPEATABLE = ("GET", "PATCH")  # done twice they do what they do once
 _HEALTH_KEYS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 
 
@@ -95,7 +97,7 @@ class Airflow:
     def __init__(self, settings: AirflowSettings) -> None:
         self.url = settings.url
         self._password = settings.password
-        self._http = httpx.Client(base_url=settings.url, timeout=30, trust_env=False)
+        self._http = httpx.Client(base_url=settings.url, timeout=_ANSWER_SECONDS, trust_env=False)
 
     def __enter__(self) -> Self:
         return self
@@ -201,8 +203,8 @@ class Airflow:
         return "\n".join(parts)
 
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """One REST call. What only reads is repeated for a minute while the server does not answer: it may be starting again."""
-        deadline = time.monotonic() + (_PATIENCE_SECONDS if method == "GET" else 0.0)
+        """One REST call. What may be done twice is repeated for a minute while the server does not answer: it may be starting again."""
+        deadline = time.monotonic() + (_PATIENCE_SECONDS if method in _REPEATABLE else 0.0)
         while True:
             try:
                 answer = self._http.request(method, path, json=body, headers={"Accept": "application/json"})

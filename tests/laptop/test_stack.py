@@ -1,3 +1,4 @@
+import contextlib
 import http.server
 import json
 import os
@@ -15,8 +16,8 @@ import httpx
 import pytest
 
 from laptop.__main__ import _parser
-from laptop.airflow import COMPONENTS, AirflowSettings, environment
-from laptop.errors import StartError
+from laptop.airflow import COMPONENTS, Airflow, AirflowSettings, environment
+from laptop.errors import LaptopError, StartError
 from laptop.files import write_private
 from laptop.layout import REPOSITORY, Layout
 from laptop.part import Part
@@ -88,6 +89,44 @@ def test_who_took_our_port_is_not_sent_the_password(other_airflow: Squatter, tmp
         stack.stop()
 
     assert other_airflow.posted == []
+
+
+@pytest.mark.parametrize(("method", "asked"), [("GET", 2), ("PATCH", 2), ("POST", 1)])
+def test_a_server_that_starts_again_is_asked_again_unless_that_would_do_it_twice(method: str, asked: int) -> None:
+    calls: list[str] = []
+
+    class StartsAgain(http.server.BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            calls.append(self.command)
+            self.send_response(503 if len(calls) == 1 else 200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def do_GET(self) -> None:
+            self.answer()
+
+        def do_PATCH(self) -> None:
+            self.answer()
+
+        def do_POST(self) -> None:
+            self.answer()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), StartsAgain) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        settings = AirflowSettings(port=server.server_port, password="p", jwt_secret="j", secret_key="s")
+        try:
+            with Airflow(settings) as client, contextlib.suppress(LaptopError):
+                client.call(method, "/api/v2/anything", {})
+        finally:
+            server.shutdown()
+            thread.join()
+
+    assert calls == [method] * asked
 
 
 @pytest.mark.parametrize("exempt", [{}, {"no_proxy": "site.example"}, {"NO_PROXY": "site.example"}], ids=["none", "lower", "upper"])
