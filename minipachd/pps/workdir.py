@@ -106,9 +106,12 @@ class WorkDir:
         for path, want in wanted.items():
             if path not in self._written:
                 size += self._write(path, want)
-        env_file = self.root / ENV_FILE
-        env_file.write_text("".join(f"{line}\n" for line in env), encoding="utf-8", errors="surrogateescape")
-        env_file.chmod(0o644 if self._confined else 0o600)  # a container's user may be anybody
+        env_file = self.root / ENV_FILE  # a container's user may be anybody
+        fd = os.open(env_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644 if self._confined else 0o600)
+        with os.fdopen(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write("".join(f"{line}\n" for line in env))
+            if self._confined:
+                os.fchmod(fd, 0o644)  # whatever the umask is
         self._give(env_file)
         return size
 
@@ -152,7 +155,7 @@ class WorkDir:
 
     def _check_opened(self, fd: int, shown: str) -> None:
         found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode) or not self._inside(str(Path(f"/proc/self/fd/{fd}").readlink())):
+        if not stat.S_ISREG(found.st_mode) or not self._inside(os.readlink(f"/proc/self/fd/{fd}")):  # noqa: PTH115 - for each file of each datum
             raise OutputError(f"output file {shown!r} was replaced while it was collected")
         on_disk = found.st_blocks * 512
         if found.st_size - on_disk > MAX_HOLES and os.lseek(fd, 0, os.SEEK_HOLE) < found.st_size:
