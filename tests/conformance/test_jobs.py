@@ -192,7 +192,7 @@ def test_a_running_datum_is_restarted(workers: Lab) -> None:
     lab = workers
     source = lab.repo()
     script = 'if [ -e /tmp/conformance-$PACH_JOB_ID ]; then cp "$in" /pfs/out/; else touch /tmp/conformance-$PACH_JOB_ID; sleep 1000; fi'
-    name = lab.pipeline(source, script, datumTries=3)
+    name = lab.pipeline(source, script, datumTries=100)  # each restart is a try
     commit = lab.put(source, {"/a": "1"})
 
     def ended_after_a_restart() -> bool:
