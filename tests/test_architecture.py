@@ -71,6 +71,17 @@ def test_every_module_of_minipachd_belongs_to_a_layer() -> None:
     assert outside == ["minipachd.__main__"]
 
 
+def test_the_conformance_suite_looks_into_no_server() -> None:
+    """It must run against any: what it knows comes through the provider and python-pachyderm."""
+    suite = sorted((REPOSITORY / "tests" / "conformance").glob("*.py"))
+    known = ("airflow_pachyderm", "protobuf_compat")
+    offences = [f"{path.name} imports {name}" for path in suite for name in imported(path) if not any(within(name, part) for part in known)]
+    offences += [f"{path.name} says PFS_ROOT" for path in suite if "PFS_ROOT" in path.read_text()]
+
+    assert suite
+    assert offences == []
+
+
 def test_parsing_the_dags_loads_neither_grpc_nor_tensorflow() -> None:
     names = [f"dags.{path.stem}" for path in sorted((REPOSITORY / "dags").glob("*.py"))]
     heavy = ("grpc", "tensorflow", "python_pachyderm")
