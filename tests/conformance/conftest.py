@@ -66,15 +66,23 @@ def pushes() -> None:
 @pytest.fixture(scope="session")
 def site(server: Target) -> Iterator[Lab]:
     """The run's project on the server; at the end it is gone, and nothing is left."""
-    with Lab(server) as lab:
+    lab = Lab(server)
+    try:
+        lab.__enter__()
+    except grpc.RpcError as exc:
+        pytest.exit(f"no server answers at {server.address}: {exc.details()}", returncode=1)
+    try:
         yield lab
+    finally:
+        lab.__exit__()
 
 
 @pytest.fixture
 def lab(site: Lab) -> Iterator[Lab]:
-    """An empty project."""
+    """The project, without pipelines and secrets; a real server keeps the repos of earlier tests until the end."""
+    site.begin()
     yield site
-    site.sweep()
+    site.sweep(repos=bool(site.target.dialect))
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,7 @@ TERMINAL: Final = frozenset({JobState.JOB_SUCCESS, JobState.JOB_FAILURE, JobStat
 NO_ID: Final = "0123456789ab4def0123456789abcdef"  # of a commit that nobody has
 COPY: Final = "cp -r /pfs/in/. /pfs/out/"
 # What a worker asks of its node. Pachyderm's own default is a whole CPU for each worker's storage sidecar.
-SMALL: Final = {"cpu": 0.01, "memory": "32Mi"}
+SMALL: Final = {"cpu": 0.02, "memory": "64Mi", "disk": "16Mi"}
 
 
 class Lab:
@@ -72,6 +72,8 @@ class Lab:
         self.conn_id = f"pachyderm_{self.prefix}"
         self._numbers = itertools.count(1)
         self._transactions: list[str] = []
+        self._old_repos: set[tuple[str, str]] = set()
+        self._has_repos = False
 
     def __enter__(self) -> "Lab":
         extra = {"tls": self.target.tls, "project": self.project} | ({"ca_pem": self.target.ca_pem} if self.target.ca_pem else {})
@@ -103,8 +105,8 @@ class Lab:
 
     @property
     def speaks_2_7(self) -> bool:
-        """Whether the server answers as Pachyderm 2.7 does; if not, as 2.12."""
-        return self.version[1] < 8
+        """Whether the server answers as Pachyderm 2.7 does; if not, as 2.12. One that was built without a version says 0.0."""
+        return (2, 0) <= self.version < (2, 8)
 
     # Names and references
 
@@ -303,28 +305,48 @@ class Lab:
             pause = min(1.0, pause * 1.5)
         return found
 
-    # Leaving
+    # What there is, and leaving
 
-    def sweep(self) -> None:
-        """Delete everything of this run but its project, and make sure that it is gone."""
+    def begin(self) -> None:
+        """Take the repos that are there for those of earlier tests."""
+        self._old_repos = {(info.repo.name, info.repo.type) for info in self._all_repos()} if self._has_repos else set()
+
+    def repos(self, kind: str = "user") -> set[str]:
+        """Names of the repos of one type that were made since :meth:`begin`."""
+        return {name for name, found in self.typed_repos() if found == kind}
+
+    def typed_repos(self) -> set[tuple[str, str]]:
+        """Name and type of every repo that was made since :meth:`begin`."""
+        return {(info.repo.name, info.repo.type) for info in self._all_repos()} - self._old_repos
+
+    def pipelines(self) -> set[str]:
+        """Names of the pipelines."""
+        projects = [pfs_proto.Project(name=self.project)]
+        return {info.pipeline.name for info in self.call(self.stubs.pps.ListPipeline, pps_proto.ListPipelineRequest(projects=projects))}
+
+    def sweep(self, *, repos: bool = True) -> None:
+        """Delete everything of this run but its project, and make sure that it is gone.
+
+        :param repos: False leaves the repos to a later sweep: a real server takes its time for each.
+        """
         self.client.transaction_id = None
         open_transactions = {info.transaction.id for info in self.client.list_transaction()}
         for transaction in open_transactions & set(self._transactions):
             self.client.delete_transaction(transaction)
-        projects = [pfs_proto.Project(name=self.project)]
-        for info in list(self._pipelines()):
-            self.client.delete_pipeline(info.pipeline.name, force=True, project_name=self.project)
-        if self._repos():
-            self.call(self.stubs.pfs.DeleteRepos, pfs_proto.DeleteReposRequest(projects=projects, force=True))
+        for name in self.pipelines():
+            self.client.delete_pipeline(name, force=True, project_name=self.project)
         for info in self._secrets():
             self.client.delete_secret(info.secret.name)
-        assert (self._pipelines(), self._repos(), self._secrets()) == ([], [], [])
+        assert (self.pipelines(), self._secrets()) == (set(), [])
+        if not repos:
+            self._has_repos = True
+            return
+        if self._all_repos():
+            request = pfs_proto.DeleteReposRequest(projects=[pfs_proto.Project(name=self.project)], force=True)
+            self.stubs.pfs.DeleteRepos(request, timeout=max(600.0, self.target.wait_seconds), metadata=self.stubs.metadata)
+        assert self._all_repos() == []
 
-    def _pipelines(self) -> list[Any]:
-        projects = [pfs_proto.Project(name=self.project)]
-        return list(self.call(self.stubs.pps.ListPipeline, pps_proto.ListPipelineRequest(projects=projects)))
-
-    def _repos(self) -> list[Any]:
+    def _all_repos(self) -> list[Any]:
         projects = [pfs_proto.Project(name=self.project)]
         return list(self.call(self.stubs.pfs.ListRepo, pfs_proto.ListRepoRequest(type="", projects=projects)))
 

@@ -9,6 +9,7 @@ def derived(lab: Lab) -> tuple[str, str]:
     """A repo, and one whose branch is made from it."""
     source, out = lab.repo("in"), lab.repo("out")
     lab.client.create_branch(out, "master", provenance=[lab.branch(source)], project_name=lab.project)
+    lab.finish(out)  # what it begins with is open, and no later commit finishes before it
     return source, out
 
 
@@ -24,6 +25,7 @@ def both(lab: Lab, source: str, out: str, files: dict[str, str]) -> str:
 def test_a_set_shows_the_older_commit_that_it_read(lab: Lab) -> None:
     left, right, out = (lab.repo(stem) for stem in ("left", "right", "out"))
     lab.client.create_branch(out, "master", provenance=[lab.branch(left), lab.branch(right)], project_name=lab.project)
+    lab.finish(out)
     older, newer = lab.put(left, {"/l": "1"}), lab.put(right, {"/r": "1"})
     assert lab.inspect(left, newer).commit.id == older
     found = {info.commit.repo.name: info.commit.id for info in lab.client.inspect_commit(newer)}

@@ -1,6 +1,5 @@
 """Commits: their life, references to them, lists, what is waited for."""
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tests.conformance.lab import AUTO, FINISHED, USER, Lab, paths, pfs_proto, refused
@@ -141,13 +140,13 @@ def test_a_list_is_bounded_by_the_time_of_start(lab: Lab) -> None:
 def test_waiting_returns_when_the_whole_set_is_finished(lab: Lab) -> None:
     source, out = lab.repo(), lab.repo("out")
     lab.client.create_branch(out, "master", provenance=[lab.branch(source)], project_name=lab.project)
+    lab.finish(out)  # what it begins with is open, and no later commit finishes before it
     commit = lab.start(source)
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(lambda: list(lab.client.wait_commit(commit)))
-        lab.finish(source, commit)
-        lab.finish(out, commit)
-        infos = waiting.result(lab.target.wait_seconds)
-    assert {info.commit.repo.name: info.HasField("finished") for info in infos} == {source: True, out: True}
+    request = pfs_proto.InspectCommitSetRequest(commit_set=pfs_proto.CommitSet(id=commit), wait=True)
+    waiting = lab.call(lab.stubs.pfs.InspectCommitSet, request)
+    lab.finish(source, commit)
+    lab.finish(out, commit)
+    assert {info.commit.repo.name: info.HasField("finished") for info in waiting} == {source: True, out: True}
 
 
 def test_waiting_for_a_commit_that_is_dropped_ends_with_an_error(lab: Lab) -> None:

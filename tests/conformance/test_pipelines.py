@@ -9,10 +9,6 @@ from tests.conformance.lab import JobState, Lab, PipelineState, counts, pfs, ref
 CRON = {"cron": {"name": "tick", "spec": "@never"}}
 
 
-def pipelines(lab: Lab) -> set[str]:
-    return {info.pipeline.name for info in lab._pipelines()}
-
-
 def test_a_pipeline_shows_its_spec_with_the_defaults(lab: Lab) -> None:
     rules, source = lab.repo("rules"), lab.repo()
     reads = {"cross": [pfs(rules, "/", name="rules"), pfs(source, "*", name="in")]}
@@ -34,14 +30,13 @@ def test_a_pipeline_shows_its_spec_with_the_defaults(lab: Lab) -> None:
     assert details.created_at.seconds > 0
     (plain,) = lab.client.inspect_pipeline(name, project_name=lab.project)
     assert not plain.HasField("details")
-    assert pipelines(lab) == {name}
+    assert lab.pipelines() == {name}
 
 
 def test_it_has_an_output_repo_made_from_its_inputs(lab: Lab) -> None:
     source = lab.repo()
     name = lab.pipeline(source)
-    repos = {(info.repo.name, info.repo.type) for info in lab._repos()}
-    assert repos == {(source, "user"), (name, "user"), (name, "spec"), (name, "meta")}
+    assert lab.typed_repos() == {(source, "user"), (name, "user"), (name, "spec"), (name, "meta")}
     branch = lab.client.inspect_branch(name, "master", project_name=lab.project)
     assert {(found.repo.name, found.repo.type) for found in branch.direct_provenance} == {(source, "user"), (name, "spec")}
     with refused("UNKNOWN", "cannot start a commit on an output branch"):
@@ -57,7 +52,7 @@ def test_its_name_is_taken_once(lab: Lab) -> None:
         lab.pipeline(source, name=name)
     with refused("UNKNOWN", "a repo with the same name already exists"):
         lab.pipeline(source, name=lab.repo("taken"))
-    assert pipelines(lab) == {name}
+    assert lab.pipelines() == {name}
 
 
 def test_missing_things_are_not_found(lab: Lab) -> None:
@@ -69,7 +64,7 @@ def test_missing_things_are_not_found(lab: Lab) -> None:
     with refused("NOT_FOUND", "not found"):
         lab.pipeline("nowhere")
     client.delete_pipeline("none", project_name=project)  # no error
-    assert (pipelines(lab), lab._repos()) == (set(), [])
+    assert (lab.pipelines(), lab.repos()) == (set(), set())
 
 
 @pytest.mark.parametrize(
@@ -103,13 +98,13 @@ def test_a_bad_spec_is_refused_and_leaves_nothing(lab: Lab, fields: dict[str, An
     options = filled(fields)
     with refused(["UNKNOWN", "INVALID_ARGUMENT"], text):
         lab.pipeline(options.pop("reads", source), **options)
-    assert pipelines(lab) == set()
-    assert {info.repo.name for info in lab._repos()} == {source}
+    assert lab.pipelines() == set()
+    assert lab.repos() == {source}
 
 
 def test_a_dry_run_changes_nothing(lab: Lab) -> None:
     lab.pipeline(lab.repo(), dryRun=True)
-    assert pipelines(lab) == set()
+    assert lab.pipelines() == set()
 
 
 def test_an_update_makes_a_version_and_keeps_the_old_one(lab: Lab) -> None:
@@ -146,11 +141,11 @@ def test_a_pipeline_that_others_read_is_deleted_after_them_or_by_force(lab: Lab)
     second = lab.pipeline(first)
     with refused("UNKNOWN", "subvenan|would break"):
         lab.client.delete_pipeline(first, project_name=lab.project)
-    assert pipelines(lab) == {first, second}
+    assert lab.pipelines() == {first, second}
     lab.client.delete_pipeline(second, project_name=lab.project)
     lab.client.delete_pipeline(first, project_name=lab.project)
-    assert pipelines(lab) == set()
-    assert {info.repo.name for info in lab._repos()} == {source}
+    assert lab.pipelines() == set()
+    assert lab.repos() == {source}
     with refused("NOT_FOUND"):
         list(lab.client.list_job(first, project_name=lab.project))
 
@@ -160,7 +155,7 @@ def test_a_pipeline_and_its_input_can_be_made_in_one_transaction(lab: Lab) -> No
     with lab.transaction():
         lab.client.create_repo(source, project_name=lab.project)
         name = lab.pipeline(source)
-    assert pipelines(lab) == {name}
+    assert lab.pipelines() == {name}
 
 
 def test_an_input_may_have_a_trigger(lab: Lab) -> None:

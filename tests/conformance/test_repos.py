@@ -5,23 +5,18 @@ import pytest
 from tests.conformance.lab import AUTO, NO_ID, Lab, refused
 
 
-def names(lab: Lab, **filters: str) -> set[str]:
-    found = lab.client.list_repo(**filters)
-    return {info.repo.name for info in found if info.repo.project.name == lab.project}
-
-
 def test_a_repo_is_created_listed_described_and_deleted(lab: Lab) -> None:
     one, two = lab.name("one"), lab.name("two")
     lab.client.create_repo(one, "the first", project_name=lab.project)
     lab.client.create_repo(two, project_name=lab.project)
 
-    assert names(lab) == {one, two}
+    assert lab.repos() == {one, two}
     info = lab.client.inspect_repo(one, project_name=lab.project)
     assert (info.description, info.repo.name, info.repo.type, info.repo.project.name) == ("the first", one, "user", lab.project)
     assert (info.created.seconds > 0, list(info.branches)) == (True, [])
     lab.client.delete_repo(two, project_name=lab.project)
     lab.client.delete_repo(two, project_name=lab.project)  # a missing one is no error
-    assert names(lab) == {one}
+    assert lab.repos() == {one}
 
 
 def test_a_repo_that_exists_is_refused_or_described_anew(lab: Lab) -> None:
@@ -38,7 +33,7 @@ def test_a_name_that_is_not_allowed_is_refused(lab: Lab, name: str) -> None:
         ["UNKNOWN", "INVALID_ARGUMENT"], "only alphanumeric characters, underscores, and dashes|invalid|repo cannot be nil|at least"
     ):
         lab.client.create_repo(name, project_name=lab.project)
-    assert names(lab) == set()
+    assert lab.repos() == set()
 
 
 def test_the_same_name_in_two_projects_is_two_repos(lab: Lab) -> None:

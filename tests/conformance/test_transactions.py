@@ -3,10 +3,6 @@
 from tests.conformance.lab import NO_ID, Lab, pfs_proto, refused, transaction_proto
 
 
-def repos(lab: Lab) -> set[str]:
-    return {info.repo.name for info in lab.client.list_repo() if info.repo.project.name == lab.project}
-
-
 def creation(lab: Lab, name: str) -> object:
     return transaction_proto.TransactionRequest(create_repo=pfs_proto.CreateRepoRequest(repo=lab.pfs.repo_message(name)))
 
@@ -19,8 +15,8 @@ def test_nothing_is_seen_before_the_end_and_all_after_it(lab: Lab) -> None:
         assert transaction in [info.transaction.id for info in lab.client.list_transaction()]
         info = lab.client.inspect_transaction(transaction)
         assert len(info.requests) == len(info.responses) == 2
-        assert repos(lab) == set()
-    assert repos(lab) == {one, two}
+        assert lab.repos() == set()
+    assert lab.repos() == {one, two}
     assert transaction not in [info.transaction.id for info in lab.client.list_transaction()]
 
 
@@ -43,7 +39,7 @@ def test_a_call_that_cannot_work_is_refused_at_once_and_not_kept(lab: Lab) -> No
         with refused("ALREADY_EXISTS", "already exists"):
             lab.client.create_repo(repo, project_name=lab.project)
         assert len(lab.client.inspect_transaction(transaction).requests) == 1
-    assert repos(lab) == {repo}
+    assert lab.repos() == {repo}
 
 
 def test_a_deleted_transaction_leaves_nothing(lab: Lab) -> None:
@@ -54,7 +50,7 @@ def test_a_deleted_transaction_leaves_nothing(lab: Lab) -> None:
     finally:
         lab.client.transaction_id = None
     lab.client.delete_transaction(transaction)
-    assert repos(lab) == set()
+    assert lab.repos() == set()
     with refused("NOT_FOUND", "not found"):
         lab.client.inspect_transaction(transaction)
     with refused("NOT_FOUND", "not found"):
@@ -64,10 +60,10 @@ def test_a_deleted_transaction_leaves_nothing(lab: Lab) -> None:
 def test_a_batch_is_all_or_nothing(lab: Lab) -> None:
     one, two, three = lab.name(), lab.name(), lab.name()
     lab.client.batch_transaction([creation(lab, one), creation(lab, two)])
-    assert repos(lab) == {one, two}
+    assert lab.repos() == {one, two}
     with refused("ALREADY_EXISTS", "already exists"):
         lab.client.batch_transaction([creation(lab, three), creation(lab, one)])
-    assert repos(lab) == {one, two}
+    assert lab.repos() == {one, two}
 
 
 def test_two_commits_of_one_repo_are_refused(lab: Lab) -> None:
