@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if not str(item.path).startswith(HERE):
             continue
         if not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(900 if from_environment() else 120, method="signal"))
+            item.add_marker(pytest.mark.timeout(900 if from_environment() else 300, method="signal"))
         if item.nodeid.endswith(OPEN):
             item.add_marker(pytest.mark.xfail(reason="minipachd answers otherwise", strict=False))
 

@@ -26,7 +26,7 @@ class Target:
     ca_pem: str = ""
     token: str = ""
     image: str = DEFAULT_IMAGE
-    wait_seconds: float = 60.0
+    wait_seconds: float = 120.0
     dialect: str = ""
 
     @property
