@@ -70,6 +70,7 @@ class Sandbox:
         self.work_dir, self.pfs_root = work_dir, work_dir / "pfs"
         self.pfs_root.mkdir(exist_ok=True)
         self.pfs_root.chmod(0o755)  # whatever the umask is: commands may run as another user
+        self._out = str(self.pfs_root / "out")
         staging = work_dir / "root"
         staging.mkdir(exist_ok=True)
         self._on_lines = on_lines
@@ -222,10 +223,12 @@ class Sandbox:
         """Whether the command's output directory was the one that we collect from: what it wrote elsewhere is not its output."""
         if not self.isolated or seen is None:
             return  # a missing one fails when it is collected
-        with contextlib.suppress(OSError):
-            ours = (self.pfs_root / "out").stat()
-            if seen != [ours.st_dev, ours.st_ino]:
-                raise HiddenOutputError("something was mounted over /pfs/out: what was written there is not in the datum's output")
+        try:
+            ours = os.stat(self._out)  # noqa: PTH116 - once for each datum
+        except OSError:
+            return
+        if ours.st_ino != seen[1] or ours.st_dev != seen[0]:
+            raise HiddenOutputError("something was mounted over /pfs/out: what was written there is not in the datum's output")
 
     def _drain_output(self) -> None:
         while self._output is not None and self._read_output():
