@@ -13,7 +13,7 @@ from dags.provisioning.diagnosis import troubles
 from dags.provisioning.errors import ProvisionError
 from dags.provisioning.kube import Kube
 from dags.provisioning.stack import Exposure, Stack
-from dags.provisioning.workloads import replicas, workloads
+from dags.provisioning.workloads import SELF_SCALED, replicas, workloads
 
 DISK_FULL: Final = 0.85  # of a volume's bytes: a problem from here on
 _UNWELL: Final = PIPELINE_FAILED | {PipelineState.CRASHING, PipelineState.RESTARTING}
@@ -135,8 +135,9 @@ def _pods(clients: Clients, report: Report) -> None:
     for workload in workloads(kube, stack):
         ready, wanted = replicas(workload)
         images = [container["image"] for container in workload["spec"]["template"]["spec"]["containers"]]
-        report.note(f"{workload['metadata']['name']} {ready}/{wanted} ready, {', '.join(images)}", problem=ready < wanted)
-    for trouble in troubles(kube, stack.namespace, unready=True):
+        name = workload["metadata"]["name"]
+        report.note(f"{name} {ready}/{wanted} ready, {', '.join(images)}", problem=ready < wanted and name not in SELF_SCALED)
+    for trouble in troubles(kube, stack.namespace):
         report.note(str(trouble), problem=True)
 
 

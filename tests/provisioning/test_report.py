@@ -50,6 +50,19 @@ def test_what_is_wrong_is_a_problem_each(cloud: Cloud) -> None:
     assert text.count("!!") == 5  # and Pachyderm
 
 
+def test_pods_that_pachd_starts_as_work_comes_are_no_problem_while_they_start(cloud: Cloud) -> None:
+    """Pachyderm 2.12 has a Deployment pachw, which it scales from 0 to 1 and back."""
+    wanted = existing_stack()
+    provision(wanted)
+    spec = {"replicas": 1, "template": {"spec": {"containers": [{"name": "pachw", "image": "pachyderm/pachd:2.12.0"}]}}}
+    cloud.existing.stuck_pods = "pachw"
+    cloud.existing.put("deployments", "pachw", {"spec": spec, "status": {"readyReplicas": 0}}, namespace="tuskwatch")
+    text, problems = report(wanted)
+    assert "ok pachw 0/1 ready" in text
+    assert problems == []
+    finish("pods", wanted)
+
+
 @pytest.mark.parametrize("status", [500, 403])
 def test_disk_figures_that_cannot_be_read_are_no_problem(cloud: Cloud, status: int) -> None:
     wanted = existing_stack()
