@@ -26,7 +26,8 @@ class Dialect:
         ``spec_commit``).
     :ivar misses_branches: Deleting a branch that does not exist is an error.
     :ivar checks_reads: Reading a commit that is not finished, or that has an error, is refused where a file and a directory collide.
-    :ivar unknown_job_set_is_empty: InspectJobSet of an id that nothing has ends well, without an answer; else it is an error.
+    :ivar sizes_of_heads: The size of a repo is that of the head of ``master``, nothing while that is open; else that of the newest finished
+        commit there.
     """
 
     name: str
@@ -36,7 +37,7 @@ class Dialect:
     shows_branch: bool
     misses_branches: bool
     checks_reads: bool
-    unknown_job_set_is_empty: bool
+    sizes_of_heads: bool
 
     def trim(self, answer: Any) -> None:
         """Take out of an answer what this release does not fill in."""
@@ -94,7 +95,7 @@ DIALECTS = {
             shows_branch=False,
             misses_branches=True,
             checks_reads=True,
-            unknown_job_set_is_empty=True,
+            sizes_of_heads=True,
         ),
         Dialect(
             "2.7",
@@ -104,8 +105,8 @@ DIALECTS = {
             shows_branch=True,
             misses_branches=False,
             checks_reads=False,
-            unknown_job_set_is_empty=False,
+            sizes_of_heads=False,
         ),
     )
 }
-DEFAULT = DIALECTS["2.7"]
+DEFAULT = DIALECTS["2.12"]

@@ -62,8 +62,13 @@ class AnswerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc] # grp
         return getattr(grpc, f"{shape}_rpc_method_handler")(
             _streaming(behaviour, method, self._dialect) if streams_out else _single(behaviour, method, self._dialect),
             handler.request_deserializer,
-            handler.response_serializer,
+            _serializer(handler.response_serializer),
         )
+
+
+def _serializer(serialize: Callable[[Any], bytes] | None) -> Callable[[Any], bytes]:
+    """Lets answers through that a handler has serialised itself."""
+    return lambda answer: answer if serialize is None or type(answer) is bytes else serialize(answer)
 
 
 def _single(behaviour: Callable[[Any, Any], Any], method: str, dialect: Dialect) -> Callable[[Any, Any], Awaitable[Any]]:
@@ -97,7 +102,8 @@ def _streaming(behaviour: Callable[[Any, Any], Any], method: str, dialect: Diale
         answers = behaviour(request, context)
         try:
             async for answer in answers:
-                dialect.trim(answer)
+                if type(answer) is not bytes:
+                    dialect.trim(answer)
                 yield answer
         except Exception as exc:  # noqa: BLE001 - the process's edge: everything must become a status
             await _abort(context, method, exc, dialect)

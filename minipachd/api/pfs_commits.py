@@ -156,18 +156,20 @@ class CommitCalls:
 
     def _rows(self, request: Any) -> list[int]:
         has_from, has_to = request.HasField("from"), request.HasField("to")
-        if has_from and not has_to:
-            raise InvalidError("cannot use 'from' commit without 'to' commit")
-        if request.reverse and has_to:
-            raise InvalidError("cannot use 'Reverse' while also using 'From' or 'To'")
         with self._pfs.snapshot() as view:
             repo = repo_key(request.repo) if request.repo.name else None
             if repo is not None:
                 view.repo_row(repo)
-            newest = _in_repo(view, request, "to", self._dialect) if has_to else None
             oldest = _in_repo(view, request, "from", self._dialect) if has_from else None
+            newest = _in_repo(view, request, "to", self._dialect) if has_to else None
+            if has_from and not has_to:
+                raise InvalidError("cannot use 'from' commit without 'to' commit")
+            if request.reverse and has_to:
+                raise InvalidError("cannot use 'Reverse' while also using 'From' or 'To'")
             origin = 0 if request.all else request.origin_kind
-            rows = view.commit_rows(repo, newest=newest, oldest=oldest, reverse=request.reverse, origin=origin, **_times(request))
+            rows = view.commit_rows(
+                repo, newest=newest, oldest=oldest, reverse=request.reverse, origin=origin, **({} if has_to else _times(request))
+            )
             return list(islice(rows, request.number or None))
 
     def _infos(self, rows: Sequence[int]) -> list[Any]:

@@ -18,8 +18,8 @@ from minipachd.api.admin_service import empty
 from minipachd.api.dialect import Dialect
 from minipachd.api.pfs_messages import FileMessages, commit_reference
 from minipachd.api.tar import tar_stream
-from minipachd.api.threads import Foreign, overlapped, stream, to_the_end
-from minipachd.errors import InvalidError, NotFoundError, PathNotFoundError
+from minipachd.api.threads import Foreign, lists, overlapped, stream, to_the_end
+from minipachd.errors import CommitFinishedError, InvalidError, NotFoundError, PathNotFoundError
 from minipachd.pfs import Commit, CommitReference, FileEntry, FileInfo, FileKind, FileTree, Modification, Pfs, filesets, paths
 from minipachd.pfs.diffs import changed_paths
 from minipachd.pfs.globs import compile_glob
@@ -50,7 +50,7 @@ class FileCalls:
             if first is None or first.WhichOneof("body") != "set_commit":
                 raise InvalidError("first message must be a commit")
             target = commit_reference(first.set_commit, self._dialect)
-            await asyncio.to_thread(self._check_repo, target)
+            await asyncio.to_thread(self._check_target, target)
             await overlapped(batches(requests), partial(self._gather, modification))
             await to_the_end(partial(self._apply, modification, target))
         return empty()
@@ -103,13 +103,13 @@ class FileCalls:
 
         def look() -> Iterator[Any]:
             commit, files = self._files(request.file.commit, paths.clean(request.file.path))
-            return map(
-                FileMessages(commit, self._dialect).info,
-                _some(files.list(request.file.path, after=after, reverse=request.reverse), request.number),
+            return FileMessages(commit, self._dialect).encoded(
+                _some(files.list(request.file.path, after=after, reverse=request.reverse), request.number)
             )
 
-        async for message in stream(await asyncio.to_thread(look)):
-            yield message
+        async for messages in lists(await asyncio.to_thread(look)):
+            for message in messages:
+                yield message
 
     async def WalkFile(self, request: Any, context: Any) -> AsyncIterator[Any]:
         after = _page(request)
@@ -125,10 +125,11 @@ class FileCalls:
                 walk: Iterator[FileInfo] = reversed(found)
             else:
                 walk = files.walk(request.file.path, after=after)
-            return map(FileMessages(commit, self._dialect).info, _some(walk, request.number))
+            return FileMessages(commit, self._dialect).encoded(_some(walk, request.number))
 
-        async for message in stream(await asyncio.to_thread(look)):
-            yield message
+        async for messages in lists(await asyncio.to_thread(look)):
+            for message in messages:
+                yield message
 
     async def GlobFile(self, request: Any, context: Any) -> AsyncIterator[Any]:
         ended = threading.Event()
@@ -137,11 +138,12 @@ class FileCalls:
         def look() -> Iterator[Any]:
             commit, files = self._files(request.commit, _literal(request.pattern))
             found = files.glob(compile_glob(request.pattern).watched(watch.look))
-            return map(FileMessages(commit, self._dialect).info, _in_range(found, request))
+            return FileMessages(commit, self._dialect).encoded(_in_range(found, request))
 
         try:
-            async for message in stream(await asyncio.to_thread(look)):
-                yield message
+            async for messages in lists(await asyncio.to_thread(look)):
+                for message in messages:
+                    yield message
         finally:
             ended.set()  # the thread ends too, though nothing may match for long
 
@@ -236,10 +238,14 @@ class FileCalls:
             self._sound.clear()
         self._sound.add((files.root, base.root))
 
-    def _check_repo(self, target: CommitReference) -> None:
+    def _check_target(self, target: CommitReference) -> None:
         """Fail before gigabytes have come in, not after."""
+        if not target.id and not target.branch:
+            raise InvalidError(f"a commit of {target.repo} must be specified by its id or by a branch")
         with self._pfs.snapshot() as view:
             view.repo_row(target.repo)
+            if target.id and target.ancestry is None and (commit := view.resolve(target)).finished:
+                raise CommitFinishedError(commit)
 
     async def _gather(self, modification: Modification, batch: list[tuple[Any, bytes]]) -> None:
         if is_fetch(batch[0][0]):
@@ -278,11 +284,9 @@ class FileCalls:
                 await to_the_end(partial(modification.add, path, add.datum, piece))
 
     def _copy(self, modification: Modification, copy: Any) -> None:
-        commit, files = self._files(copy.src.commit)
+        _, files = self._files(copy.src.commit)
         source, target = paths.clean(copy.src.path), paths.clean(copy.dst)
         pieces = [piece for piece in files.pieces(source) if copy.src.datum in ("", piece.tag)]
-        if not pieces:
-            raise PathNotFoundError(copy.src.path, commit.key.repo, commit.id)
         prefix = "" if source == "/" else source
         replaced: set[str] = set()
         for piece in pieces:
@@ -299,9 +303,7 @@ class FileCalls:
             commit, started = txn.open_for_writing(target)
             txn.write_files(commit.key, upload=modification.upload, delete=modification.deletes(), append=appends)
             if started:
-                finished = txn.finish_commit(commit.key)
-                if finished.error:  # nobody holds this commit open who could put it right
-                    raise InvalidError(finished.error)
+                txn.finish_commit(commit.key)  # whose error says when this is not what a commit may hold
 
 
 async def batches(requests: AsyncIterator[Any]) -> AsyncIterator[list[tuple[Any, bytes]]]:

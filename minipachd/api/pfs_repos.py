@@ -25,6 +25,7 @@ from minipachd.api.pfs_newer import refuse_propagation_specs
 from minipachd.api.transactions import Transactions
 from minipachd.errors import BranchNotFoundError, InvalidArgumentError
 from minipachd.pfs import Pfs, Txn
+from minipachd.pfs.names import check_name
 
 
 class RepoCalls:
@@ -73,7 +74,7 @@ class RepoCalls:
         def look() -> Any:
             with self._pfs.snapshot() as view:
                 key = repo_key(request.repo)
-                return repo_info(view.repo(key), size=view.repo_size(key), details=True)
+                return repo_info(view.repo(key), size=view.repo_size(key, of_head=self._dialect.sizes_of_heads), details=True)
 
         return await asyncio.to_thread(look)
 
@@ -81,7 +82,9 @@ class RepoCalls:
         def look() -> list[Any]:
             with self._pfs.snapshot() as view:
                 repos = view.repos(type=request.type, projects={project_name(project) for project in request.projects})
-                return [repo_info(repo, size=view.repo_size(repo.key), details=False) for repo in repos]
+                return [
+                    repo_info(repo, size=view.repo_size(repo.key, of_head=self._dialect.sizes_of_heads), details=False) for repo in repos
+                ]
 
         for info in await asyncio.to_thread(look):
             yield info
@@ -143,6 +146,8 @@ def _delete_repo(txn: Txn, request: Any) -> Any:
 
 def _create_branch(dialect: Dialect, txn: Txn, request: Any) -> Any:
     refuse_propagation_specs(request)
+    for branch in (*request.provenance, request.branch):
+        check_name(branch.name)
     head = request.head if request.HasField("head") and (request.head.id or request.head.branch.name) else None
     if head is not None and not (head.repo.name or head.branch.repo.name):
         head.branch.repo.CopyFrom(request.branch.repo)

@@ -12,7 +12,6 @@ from google.protobuf.empty_pb2 import Empty
 from python_pachyderm.proto.v2.pps import pps_pb2, pps_pb2_grpc
 
 from minipachd.api import newer
-from minipachd.api.dialect import Dialect
 from minipachd.api.pps_messages import (
     datum_info,
     dry_datum_info,
@@ -43,9 +42,8 @@ _HOUR_NS = 3600 * 10**9
 class PpsService(NewerPipelineCalls, pps_pb2_grpc.APIServicer):  # type: ignore[misc] # generated code has no types
     """Methods of the protocol that are not here are refused by name (:mod:`minipachd.api.errors`)."""
 
-    def __init__(self, pps: Pps, transactions: Transactions, dialect: Dialect) -> None:
+    def __init__(self, pps: Pps, transactions: Transactions) -> None:
         super().__init__(pps, transactions)
-        self._dialect = dialect
         transactions.register("stop_job", self._stop_job)
 
     # Pipelines
@@ -151,8 +149,7 @@ class PpsService(NewerPipelineCalls, pps_pb2_grpc.APIServicer):  # type: ignore[
         set_id = request.job_set.id
         if not set_id:
             raise InvalidError("must specify a job set")
-        members = (lambda view, name: records.job_set(view.db, name)) if self._dialect.unknown_job_set_is_empty else _job_set
-        for key in [job.key for job in await asyncio.to_thread(self._read, lambda view: members(view, set_id))]:
+        for key in [job.key for job in await asyncio.to_thread(self._read, lambda view: records.job_set(view.db, set_id))]:
             yield await self.InspectJob(
                 pps_pb2.InspectJobRequest(
                     job=pps_pb2.Job(pipeline=pipeline_message(key.pipeline), id=key.id), wait=request.wait, details=request.details

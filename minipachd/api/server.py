@@ -186,7 +186,7 @@ def _exit_in_time() -> None:
 def _server(pfs: Pfs, pps: Pps, upkeep: UpkeepService, metrics: Metrics | None, dialect: Dialect) -> Any:
     server = grpc.aio.server(interceptors=[*([metrics] if metrics else []), AnswerInterceptor(dialect)], options=_OPTIONS)
     transactions = Transactions(pfs)
-    files, pipelines = PfsService(pfs, transactions, dialect), PpsService(pps, transactions, dialect)
+    files, pipelines = PfsService(pfs, transactions, dialect), PpsService(pps, transactions)
     pfs_pb2_grpc.add_APIServicer_to_server(files, server)
     pps_pb2_grpc.add_APIServicer_to_server(pipelines, server)
     server.add_generic_rpc_handlers((newer.handlers("pfs_v2.API", files), newer.handlers("pps_v2.API", pipelines), upkeep.handlers()))

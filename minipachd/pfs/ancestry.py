@@ -52,7 +52,7 @@ def parse(suffix: str) -> Ancestry:
     if match["root"] is None:
         return Ancestry(parents)
     place = int(match["root"]) - parents
-    if place < 1:
+    if parents and place < 1:
         raise InvalidError(f"invalid ancestry format {suffix!r}: it goes back beyond the root, which is .1")
     return Ancestry(place, from_root=True, slack=1)
 

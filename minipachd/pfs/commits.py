@@ -152,7 +152,7 @@ def edited(
         txn.record(upload)  # first: appending reads what it brought
     puts = {(entry.path, entry.tag): entry for entry in put}
     appended = {(entry.path, entry.tag): entry for entry in append}
-    deletes = _deleted_keys(tree, delete, {*puts, *appended})
+    deletes = _deleted_keys(tree, delete)
     for entry in appended.values():
         puts[entry.path, entry.tag] = _appended(txn, tree, entry, puts, deletes)
     for path, _ in puts:
@@ -205,17 +205,17 @@ def _check_content(txn: "Txn", entries: Iterable[FileEntry], upload: Upload | No
                 raise ConflictError(f"content of {entry.path} was deleted while it was being written; repeat the call")
 
 
-def _deleted_keys(tree: Tree, deletes: Iterable[tuple[str, str]], written: set[tuple[str, str]]) -> set[bytes]:
-    """The keys that are there and that a list of deletions removes."""
+def _deleted_keys(tree: Tree, deletes: Iterable[tuple[str, str]]) -> set[bytes]:
+    """The keys that are there and that a list of deletions removes: of directories only where a path ends in a slash."""
     if not tree.root:
         return set()
     keys: set[bytes] = set()
     for path, tag in deletes:
-        key = paths.key(path, tag)
-        if not path.endswith("/") and (tree.get(key) is not None or (path, tag) in written):
-            keys.add(key)
+        if not path.endswith("/"):
+            key = paths.key(path, tag)
+            if tree.get(key) is not None:
+                keys.add(key)
             continue
-        # A directory, which clients may name without its last slash. A put is a delete first: it never takes a directory away.
         suffix = b"\0" + tag.encode()
         keys.update(entry.key for entry in tree.scan(*paths.directory_range(paths.clean(path))) if entry.key.endswith(suffix))
     return keys
@@ -266,7 +266,12 @@ def open_for_writing(txn: "Txn", reference: CommitReference) -> tuple[Commit, bo
         if txn.observer is not None and txn.observer.repo_owner(txn, repo) and head.direct_provenance:
             raise InvalidError(f"cannot start a commit on an output branch: {branch} belongs to a pipeline; write to one of its inputs")
         return head, False
-    commit = txn.resolve(reference)
+    try:
+        commit = txn.resolve(reference)
+    except NotFoundError:
+        if reference.suffix:
+            check_branch_name(f"{reference.id or reference.branch}{reference.suffix}")
+        raise
     if commit.finished:
         if not reference.id:
             check_branch_name(f"{reference.branch}{reference.suffix}")  # what a new commit would be on, and what cannot be

@@ -139,16 +139,20 @@ class FileTree:
         start = max(start, _BEHIND_ROOT)
         while True:
             pending: list[Entry] = []
-            subdirectory = None
+            subdirectory, name = None, b""
             for entry in self.tree.scan(start, stop, reverse=reverse):
-                slash = entry.key.find(b"/", length, entry.key.index(b"\0"))
+                key = entry.key
+                end = key.index(b"\0")
+                slash = key.find(b"/", length, end)
                 if slash >= 0:
-                    subdirectory = entry.key[: slash + 1]
+                    subdirectory = key[: slash + 1]
                     break
-                if pending and pending[0].key.partition(b"\0")[0] != entry.key.partition(b"\0")[0]:
+                if pending and key[:end] != name:
                     yield _file(pending)
-                    pending = []
-                pending.append(entry)
+                    pending = [entry]
+                else:
+                    pending.append(entry)
+                name = key[:end]
             if pending:
                 yield _file(pending)
             if subdirectory is None:
@@ -204,6 +208,8 @@ def decode_entry(entry: Entry) -> FileEntry:
 
 
 def _file(pieces: list[Entry]) -> FileEntry:
+    if len(pieces) == 1:
+        return decode_entry(pieces[0])
     joined = _joined(sorted(map(decode_entry, pieces), key=lambda piece: piece.tag))
     assert joined is not None  # noqa: S101 - callers give at least one piece
     return joined

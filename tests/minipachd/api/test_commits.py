@@ -140,28 +140,25 @@ def test_lists_are_bounded_by_the_time_of_start(client):
     assert listed(started_time=info.started) == ids[:1], "before it, which is left out"
     assert listed(started_time=info.started, reverse=True) == ids[2:], "after it, oldest first"
     head = pfs_pb2.Commit(branch=info.commit.branch, id=ids[3])
-    assert listed(started_time=info.started, to=head) == ids[:1]
+    assert listed(started_time=info.started, to=head) == ids[3::-1], "there, Pachyderm does not look at it"
     assert listed(started_time=Timestamp(seconds=253_402_300_799)) == ids[::-1], "the last time that a message can hold"
     assert listed(started_time=Timestamp(seconds=-62_135_596_800), reverse=True) == ids
 
 
-def test_a_collision_becomes_the_commits_error_and_a_one_off_write_is_refused(client):
+def test_a_collision_becomes_the_commits_error(client):
     repo(client, "c-clash")
     commit = client.start_commit("c-clash", "master")
     client.put_file_bytes(commit, "/a", b"file")
     client.put_file_bytes(commit, "/a/b", b"below")
     client.finish_commit(commit)
     (info,) = client.inspect_commit(commit, pfs_pb2.CommitState.FINISHED)
-    assert "file / directory path collision: /a" in info.error
-
-    def put_both():
-        with client.modify_file_client(("c-clash", "master")) as files:
-            files.put_file_from_bytes("/x", b"")
-            files.put_file_from_bytes("/x/y", b"")
-
-    with pytest.raises(RpcError, match="path collision"):
-        put_both()
-    assert len(list(client.list_commit("c-clash"))) == 1, "nothing of it was kept"
+    assert "file / directory path collision (/a/b)" in info.error
+    with client.modify_file_client(("c-clash", "master")) as files:  # a commit of its own
+        files.put_file_from_bytes("/x", b"")
+        files.put_file_from_bytes("/x/y", b"")
+    (info,) = client.inspect_commit(("c-clash", "master"))
+    assert "file / directory path collision (/x/y)" in info.error
+    assert paths(client.list_file(("c-clash", put(client, "c-clash", {"/z": b""}).id), "/")) == ["/z"], "which nobody inherits"
 
 
 def test_waiting_returns_when_the_last_commit_of_the_set_is_finished(client):

@@ -86,10 +86,11 @@ def test_commits_that_are_named_beside_it_keep_their_branch(spoken):
     assert [(commit.id, commit.branch.name) for commit in made.direct_provenance] == [(second.id, "master")]
 
 
-def test_waiting_for_the_jobs_of_a_set_that_does_not_exist_ends_at_once_with_nothing(engine_2_12):
+def test_waiting_for_the_jobs_of_a_set_that_does_not_exist_ends_at_once_with_nothing(spoken):
     """So it is for the client to tell this from a set without jobs; the commits of such a set are not found."""
     unknown = uuid.uuid4().hex
-    assert list(engine_2_12.client.inspect_job(unknown, wait=True)) == []
+    client = spoken[0].client
+    assert list(client.inspect_job(unknown, wait=True)) == []
     with pytest.raises(RpcError, match=f"no commits found for commitset {unknown}") as error:
-        list(engine_2_12.client.inspect_commit(unknown))
+        list(client.inspect_commit(unknown))
     assert error.value.code() is StatusCode.NOT_FOUND
