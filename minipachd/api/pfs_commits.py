@@ -130,10 +130,10 @@ class CommitCalls:
         searched, found = 0, 0
         for at, commit in enumerate(chain):
             before = self._pfs.files(chain[at + 1].root if at + 1 < len(chain) else b"")
-            searched += 1
             if await asyncio.to_thread(_differs, self._pfs.files(commit.root), before, request.file_path):
                 found += 1
                 yield pfs_pb2.FindCommitsResponse(found_commit=commit_message(commit.key), commits_searched=searched)
+            searched += 1
             if request.limit and found >= request.limit:
                 break
         yield pfs_pb2.FindCommitsResponse(last_searched_commit=commit_message(chain[searched - 1].key), commits_searched=searched)

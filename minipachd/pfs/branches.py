@@ -18,6 +18,8 @@ def create_branch(txn: "Txn", key: BranchKey, *, head: CommitKey | None, provena
     """See :meth:`Txn.create_branch`."""
     _check(txn, key, head, provenance, trigger)
     upstream = {_ensure_branch(txn, branch) for branch in provenance}
+    if any(branch.repo == key.repo for branch in provenance):
+        raise InvalidError(f"repo {key.repo} cannot be in the provenance of its own branch {key.name}")
     row = txn.find_branch(key)
     if row is None:
         row = _insert(txn, key)
@@ -31,6 +33,7 @@ def create_branch(txn: "Txn", key: BranchKey, *, head: CommitKey | None, provena
         txn.db.execute("UPDATE branches SET trigger_json = ? WHERE id = ?", (encode_trigger(trigger), row))
     if head is not None:
         txn.move_head(row, txn.commit_row(head))
+        txn.set_anew.add(row)
     if txn.head_row_of(row) is None or (upstream and upstream != before):
         add_head(txn, row, key)
 
@@ -53,6 +56,8 @@ def delete_branch(txn: "Txn", key: BranchKey, *, force: bool) -> bool:
 def propagate(txn: "Txn") -> None:
     """Open a commit on every branch downstream of a moved one whose head was made from other heads than those of now."""
     moved, txn.moved = txn.moved, set()
+    anew = {found for row in txn.set_anew for found in downstream_rows(txn.db, row)}
+    txn.set_anew = set()
     affected: set[int] = set()
     for row in moved:
         if txn.db.execute("SELECT 1 FROM branches WHERE id = ?", (row,)).fetchone():  # else it was deleted meanwhile
@@ -65,7 +70,7 @@ def propagate(txn: "Txn") -> None:
         heads = {txn.head_row_of(found) for found in upstream}
         head = txn.head_row_of(row)
         made_from = {found for (found,) in txn.db.execute("SELECT upstream FROM commit_provenance WHERE commit_id = ?", (head,))}
-        if heads == made_from:
+        if heads == made_from and row not in anew:
             continue
         if head is not None and txn.commit_at(head).id == txn.set_id:
             txn.set_commit_provenance(head, upstream)
@@ -85,8 +90,6 @@ def _check(txn: "Txn", key: BranchKey, head: CommitKey | None, provenance: Seque
         raise InvalidError(f"branch {key} and head {head} must belong to the same repo")
     for branch in provenance:
         check_branch_name(branch.name)
-        if branch.repo == key.repo:
-            raise InvalidError(f"repo {key.repo} cannot be in the provenance of its own branch {key.name}")
 
 
 def _ensure_branch(txn: "Txn", key: BranchKey) -> int:

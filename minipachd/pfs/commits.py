@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from minipachd.errors import BranchNotFoundError, CommitFinishedError, CommitNotFoundError, ConflictError, InvalidError, NotFoundError
 from minipachd.pfs import paths, triggers
 from minipachd.pfs.filetree import encode_entry
-from minipachd.pfs.names import check_branch_name
+from minipachd.pfs.names import check_branch_name, check_name
 from minipachd.pfs.types import BranchKey, Commit, CommitKey, CommitReference, FileEntry, Origin
 from minipachd.pfs.upload import Upload
 from minipachd.pfs.validation import content_error
@@ -22,7 +22,7 @@ def start_commit(txn: "Txn", branch: BranchKey, *, parent: CommitReference | Non
     if not branch.name:
         raise InvalidError("branch must be specified")
     txn.repo_row(branch.repo)
-    check_branch_name(branch.name)
+    check_name(branch.name)
     row = txn.find_branch(branch)
     if row is not None and txn.db.execute("SELECT 1 FROM branch_provenance WHERE branch = ? LIMIT 1", (row,)).fetchone():
         raise InvalidError(f"cannot start a commit on an output branch: {branch} is made from other branches; commit to one of those")
@@ -36,6 +36,7 @@ def start_commit(txn: "Txn", branch: BranchKey, *, parent: CommitReference | Non
         found = txn.commit_at(parent_row)
         if found.finishing_ns is None:
             raise InvalidError(f"parent commit {found} has not been finished; finish or drop it first")
+    check_branch_name(branch.name)
     commit = txn.add_commit(branch, origin=Origin.USER, parent=parent_row, description=description)
     if row is None:
         cursor = txn.db.execute(

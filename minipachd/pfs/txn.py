@@ -49,6 +49,8 @@ class Txn(View):
         self.observer = observer
         self.moved: set[int] = set()
         """Rows of branches whose head moved: their subvenance is looked at in :meth:`conclude`."""
+        self.set_anew: set[int] = set()
+        """Rows of branches that a client pointed at a commit, be it the one that was their head: everything downstream is made anew."""
         self.created: list[int] = []
         """Rows of open commits made automatically, for the observer."""
         self.finished: list[Commit] = []

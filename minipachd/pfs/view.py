@@ -150,8 +150,8 @@ class View:
             row = self._row_of(reference.repo, reference.id)
             if row is None:
                 raise CommitNotFoundError(reference)
-        elif reference.branch:
-            row = self._head_row(BranchKey(reference.repo, reference.branch))
+        elif reference.branch or reference.suffix:
+            row = self._head_row(BranchKey(reference.repo, reference.branch or ""))
         else:
             raise InvalidError(f"a commit of {reference.repo} must be specified by its id or by a branch")
         if reference.ancestry is None:

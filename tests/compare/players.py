@@ -127,9 +127,8 @@ class Player:
             for info in commits[:_MOST_COMMITS]:
                 symbol = self._symbols[info.commit.id]
                 for method in (self._WalkFile, self._GetFileTAR):
-                    found[f"{name}@{symbol} {method.__name__}"] = self._attempt(
-                        lambda method=method, name=name, symbol=symbol: method(repo=name, commit=symbol, path="/")
-                    )
+                    code, seen = self._attempt(lambda method=method, name=name, symbol=symbol: method(repo=name, commit=symbol, path="/"))
+                    found[f"{name}@{symbol} {method.__name__}"] = seen if code == "OK" else (code, _brief(seen).partition(" PROJECT")[0])
         return found
 
     # Calls
@@ -349,8 +348,8 @@ class Player:
             info.origin.kind,
             info.description,
             self._commit_name(info.parent_commit) if info.HasField("parent_commit") else "root",
-            sorted(map(self._commit_name, info.child_commits)),
-            sorted(map(self._commit_name, info.direct_provenance)),
+            sorted(self._commit_name(commit).partition(" on ")[0] for commit in info.child_commits),  # without a branch that is gone
+            sorted(self._commit_name(commit).partition(" on ")[0] for commit in info.direct_provenance),
             [name for name in ("started", "finishing", "finished") if info.HasField(name)],
             _brief(info.error),
             info.details.size_bytes if info.HasField("finished") else 0,

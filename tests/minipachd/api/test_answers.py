@@ -142,6 +142,35 @@ def test_ancestry(either_engine, name, reference, since_2_8, in_2_7):
         assert found.commit.id == commits[expected - 1]
 
 
+def test_a_branch_in_the_ids_place_beside_another_is_refused_in_2_7_and_the_one_that_counts_since(either_engine, name):
+    client = either_engine.client
+    put(client, name, {"/a": b"1"})
+    client.create_branch(name, "other", head_commit=(name, "master"))
+    expected = "OK" if client.get_remote_version().minor == 12 else "UNKNOWN"
+    assert code(lambda: list(client.inspect_commit((name, "none", "other")))) == expected
+
+
+def test_finding_commits_counts_those_before_the_one_that_is_found(client, name):
+    commit = put(client, name, {"/a": b"1"})
+    found = list(client._req(Service.PFS, "FindCommits", start=commit, file_path="/a"))
+    assert [(answer.WhichOneof("result"), answer.commits_searched) for answer in found] == [
+        ("found_commit", 0),
+        ("last_searched_commit", 1),
+    ]
+
+
+def test_a_branch_that_is_set_to_the_head_it_has_makes_everything_downstream_anew(client, name):
+    downstream = repo(client, f"{name}-below")
+    commit = put(client, name, {"/a": b"1"})
+    client.create_branch(downstream, "master", provenance=[branch(name)])
+    before = client.inspect_branch(downstream, "master").head.id
+    client.create_branch(name, "master", head_commit=commit)
+    head = client.inspect_branch(downstream, "master").head.id
+    assert head != before
+    (info,) = (info for info in client.inspect_commit(head) if info.commit.repo.name == downstream)
+    assert [made.id for made in info.direct_provenance] == [commit.id]
+
+
 def test_an_id_has_ancestors_and_no_first_commit(engine_2_12):
     client, name = engine_2_12.client, repo(engine_2_12.client, "of-ids")
     first, second = put(client, name, {"/1": b"1"}), put(client, name, {"/2": b"2"})

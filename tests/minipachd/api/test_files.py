@@ -142,7 +142,7 @@ def test_lookups_answer_as_clients_expect(client):
     assert (directory.file.path, directory.file_type, directory.size_bytes) == ("/dir/", pfs_pb2.FileType.Value("DIR"), 1)
     assert len(directory.hash) == 32
     file = client.inspect_file(commit, "/file2").file
-    assert (file.commit.id, file.commit.branch.repo.name, file.commit.repo.name, file.datum) == (commit.id, "f-look", "f-look", "default")
+    assert (file.commit.id, file.commit.repo.name, file.datum) == (commit.id, "f-look", "default")
     with pytest.raises(RpcError, match="does not contain item"):
         list(client.walk_file(commit, "/nowhere"))
     assert list(client.list_file(commit, "/nowhere")) == []

@@ -246,7 +246,7 @@ def test_two_inputs_changed_in_one_transaction_make_one_job(lab: Lab) -> None:
     with lab.client.transaction() as transaction:
         commits = [lab.client.start_commit(repo, "master") for repo in ("a", "b")]
     for commit in commits:
-        lab.client.put_file_bytes(commit, "/f", commit.branch.repo.name.encode())
+        lab.client.put_file_bytes(commit, "/f", commit.repo.name.encode())
         lab.client.finish_commit(commit)
 
     jobs = lab.settle(transaction.id)
