@@ -26,6 +26,7 @@ class Dialect:
         ``spec_commit``).
     :ivar misses_branches: Deleting a branch that does not exist is an error.
     :ivar checks_reads: Reading a commit that is not finished, or that has an error, is refused where a file and a directory collide.
+    :ivar lists_repos_by_name: ListRepo goes by project and name; else the newest comes first.
     :ivar sizes_of_heads: The size of a repo is that of the head of ``master``, nothing while that is open; else that of the newest finished
         commit there.
     """
@@ -38,6 +39,7 @@ class Dialect:
     misses_branches: bool
     checks_reads: bool
     sizes_of_heads: bool
+    lists_repos_by_name: bool
 
     def trim(self, answer: Any) -> None:
         """Take out of an answer what this release does not fill in."""
@@ -96,6 +98,7 @@ DIALECTS = {
             misses_branches=True,
             checks_reads=True,
             sizes_of_heads=True,
+            lists_repos_by_name=True,
         ),
         Dialect(
             "2.7",
@@ -106,6 +109,7 @@ DIALECTS = {
             misses_branches=False,
             checks_reads=False,
             sizes_of_heads=False,
+            lists_repos_by_name=False,
         ),
     )
 }

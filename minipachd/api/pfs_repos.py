@@ -82,6 +82,8 @@ class RepoCalls:
         def look() -> list[Any]:
             with self._pfs.snapshot() as view:
                 repos = view.repos(type=request.type, projects={project_name(project) for project in request.projects})
+                if self._dialect.lists_repos_by_name:
+                    repos.sort(key=lambda repo: repo.key)
                 return [
                     repo_info(repo, size=view.repo_size(repo.key, of_head=self._dialect.sizes_of_heads), details=False) for repo in repos
                 ]

@@ -193,10 +193,8 @@ class _Parser:
                     self._at += 1
                     nodes.append(One("[^/]"))
                 case "\\":
-                    if not following:
-                        raise self._error("it ends in a backslash")
-                    self._at += 2
-                    self._literal(nodes, following)
+                    self._at += 2 if following else 1
+                    self._literal(nodes, following or character)
                 case _:
                     self._at += 1
                     self._literal(nodes, character)
@@ -227,7 +225,7 @@ class _Parser:
         while True:
             alternatives.append(self._sequence(ends=separator + closing))
             if self._at == len(self._text):
-                raise self._error(f"the {opening!r} at character {start} is not closed")
+                break  # Pachyderm takes it as closed, and only a '[' must be
             self._at += 1
             if self._text[self._at - 1] == closing:
                 break

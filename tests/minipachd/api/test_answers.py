@@ -97,6 +97,28 @@ def test_relative_elements_of_a_path_that_is_read_are_resolved(client, name, pat
     assert paths(client.glob_file((name, "master"), path)) == [found]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("/{d", ["/d/"]),
+        ("/{d,e", ["/d/", "/e"]),
+        ("/(d|e", ["/d/", "/e"]),
+        ("/!(d", ["/e"]),
+        ("/{", []),
+        ("/()", []),
+        ("/d\\", []),
+        ("/[d", None),
+    ],
+)
+def test_a_bracket_of_a_pattern_that_is_not_closed_ends_where_the_pattern_does(client, name, pattern, found):
+    """Only a character class must be closed."""
+    put(client, name, {"/d/1": b"1", "/e": b""})
+    if found is None:
+        assert code(lambda: list(client.glob_file((name, "master"), pattern))) == "UNKNOWN"
+    else:
+        assert paths(client.glob_file((name, "master"), pattern)) == found
+
+
 def test_deleting_a_branch_that_is_not_there_is_an_error_since_2_8(either_engine, client, name):
     expected = "NOT_FOUND" if either_engine.client.get_remote_version().minor == 12 else "OK"
     assert code(lambda: client.delete_branch(name, "none")) == expected

@@ -75,10 +75,8 @@ class _Parser:
                     self._at += 1
                     parts.append("[^/]")
                 case "\\":
-                    if not following:
-                        raise self._error("it ends in a backslash")
-                    self._at += 2
-                    parts.append(self._literal(following))
+                    self._at += 2 if following else 1
+                    parts.append(self._literal(following or character))
                 case _:
                     self._at += 1
                     parts.append(self._literal(character))
@@ -96,7 +94,7 @@ class _Parser:
         while True:
             alternatives.append(self._sequence(ends=separator + closing))
             if self._at == len(self._text):
-                raise self._error(f"the {opening!r} at character {start} is not closed")
+                break
             self._at += 1
             if self._text[self._at - 1] == closing:
                 break
