@@ -132,8 +132,10 @@ class Lab:
         return pfs_proto.Branch(repo=self.pfs.repo_message(repo), name=name)
 
     def commit_message(self, repo: str, ref: str = "master") -> Any:
-        """A commit as a message, for calls by the stubs."""
-        return self.at(repo, ref).to_pb()
+        """A commit as a message, for calls by the stubs, and for the source of a copy, where 2.12 asks for the repo in its own field."""
+        message = self.at(repo, ref).to_pb()
+        message.repo.CopyFrom(message.branch.repo)
+        return message
 
     def call(self, method: Any, request: Any) -> Any:
         """A call by the provider's stubs, with a deadline, in the transaction that the client is in."""
