@@ -20,11 +20,6 @@ HERE = os.path.dirname(__file__)  # noqa: PTH120 - compared with the start of a 
 OPEN = (
     "test_the_commit_that_a_branch_begins_with_does_not_count_since_2_8[2.12]",
     "[2.12-delete '/']",
-    "[2.7-delete '/']",
-    "[2.12-glob /{a]",
-    "[2.7-glob /{a]",
-    "test_lists_of_repos_are_by_name_since_2_8_and_newest_first_before[2.12]",
-    "[2.7-jobs of an unknown set]",
 )
 
 
