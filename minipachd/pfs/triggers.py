@@ -9,7 +9,7 @@ from croniter import CroniterBadDateError, croniter
 from minipachd.errors import InvalidError
 from minipachd.pfs.names import check_name
 from minipachd.pfs.schema import decode_trigger
-from minipachd.pfs.types import BranchKey, Commit, Trigger
+from minipachd.pfs.types import BranchKey, Commit, Origin, Trigger
 
 if TYPE_CHECKING:
     from minipachd.pfs.txn import Txn
@@ -129,6 +129,8 @@ def _holds(txn: "Txn", trigger: Trigger, new: Commit, branch_row: int) -> bool:
     if trigger.commits:
         between = 0
         for commit in txn.commits(newest=new, oldest=head):
+            if commit.parent is None and commit.origin is Origin.AUTO:  # the empty one that the branch began with
+                break
             between += 1
             if between >= trigger.commits or commit.parent is None:
                 break
