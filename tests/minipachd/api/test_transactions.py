@@ -9,6 +9,7 @@ from python_pachyderm.proto.v2.transaction import transaction_pb2
 from python_pachyderm.service import Service
 
 from minipachd import errors
+from minipachd.api.dialect import DIALECTS
 from minipachd.api.errors import CODES, code_of
 from tests.minipachd.api.calls import branch, names, repo
 
@@ -138,4 +139,4 @@ def every_error(kind=errors.MinipachdError):
 @pytest.mark.parametrize("kind", list(every_error()), ids=lambda kind: kind.__name__)
 def test_every_error_class_has_its_code(kind):
     assert any(parent in CODES for parent in kind.__mro__)
-    assert code_of(kind.__new__(kind)) is not grpc.StatusCode.OK
+    assert all(code_of(kind.__new__(kind), dialect) is not grpc.StatusCode.OK for dialect in DIALECTS.values())
