@@ -9,7 +9,6 @@ from typing import Any
 
 from airflow_pachyderm.files import Batch, SourceFile, open_filesystem
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
-from airflow_pachyderm.operators.owner import task_push
 from dags import settings
 from dags.common.links import XCOM_REPORT
 from dags.common.world import warnings_in_use, world_of
@@ -35,6 +34,8 @@ def tell(context: Any, *, folder: str, state: str, facts: Mapping[str, Any], war
     :param warnings: Of all that is in use, as they are now.
     :param report: The report for people, Markdown.
     """
+    from airflow_pachyderm.operators.owner import task_push  # loads grpc, which parsing a DAG must not
+
     hook, ti = PachydermHook(settings.PACHYDERM_CONN_ID), context["ti"]
     now = datetime.now(tz=UTC).isoformat(timespec="seconds")
     name = _safe(folder.rpartition("/")[2])
