@@ -1,5 +1,6 @@
 """The embedded PostgreSQL: real servers."""
 
+import contextlib
 import os
 import shutil
 import socket
@@ -69,7 +70,10 @@ def test_it_serves_its_owner_and_keeps_what_it_was_given(tmp_path: Path, monkeyp
 
     with serving(root) as (postgres, server):
         rows(postgres, "create table kept (value int); insert into kept values (7)")
-        listening = [c for p in (server, *server.children(recursive=True)) for c in p.net_connections("inet")]
+        listening = []
+        for process in (server, *server.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):  # a session's process that has ended since
+                listening += process.net_connections("inet")
         modes = {folder.name: folder.stat().st_mode & 0o777 for folder in (postgres.data, postgres.sockets.path)}
         assert postgres.sockets.path.is_relative_to(root)
         assert server.uids().effective != 0
