@@ -24,9 +24,12 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Engine]]:
-    """One server of each dialect that a test asks for."""
+    """One server of each dialect that a test asks for; it may read the test files itself."""
+    files = str(tmp_path_factory.getbasetemp())
     with contextlib.ExitStack() as running:
-        yield functools.cache(lambda speak: running.enter_context(Engine(tmp_path_factory.mktemp("engine"), speak=speak)))
+        yield functools.cache(
+            lambda speak: running.enter_context(Engine(tmp_path_factory.mktemp("engine"), "--allow-files", files, speak=speak))
+        )
 
 
 @pytest.fixture
