@@ -12,13 +12,13 @@ import uuid
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import protobuf_compat
 
 protobuf_compat.install()
 
-from tests.compare.known import explanation  # noqa: E402 - the imports that need the line above
+from tests.compare.known import TWO_FAULTS, behind_error, explanation, may_have_two_faults, simpler  # noqa: E402 - the imports that need the line above
 from tests.compare.players import Answer, Player  # noqa: E402
 from tests.compare.sequences import Call, sequence  # noqa: E402
 
@@ -68,19 +68,44 @@ def shrink(addresses: tuple[str, str], calls: list[Call], difference: Difference
     for call in reversed(calls[:-1] if difference.call is not END else calls):
         shorter = [other for other in calls if other is not call]
         found = compare(addresses, shorter)
-        if found is not None and found.kind == difference.kind and not found.reason:
+        if found is not None and found.kind == difference.kind and not explained(addresses, shorter, found).reason:
             calls, difference = shorter, found
     return calls, difference
 
 
+def explained(addresses: tuple[str, str], calls: Sequence[Call], difference: Difference) -> Difference:
+    """The difference with its reason, if it is that the last call has two faults.
+
+    Both servers must know both: of the simpler calls that one of them could be, both refuse one with the left code, and one with the right.
+    """
+    call, left, right = difference.call, difference.left, difference.right
+    if difference.reason or call is END or not may_have_two_faults(left, right):
+        return difference
+    before = [other for other in calls if other.number < call.number]
+    missing = {left[0], right[0]}
+    for other in simpler(call):
+        answers = last_answers(addresses, [*before, other])
+        if answers[0][0] == answers[1][0]:
+            missing.discard(answers[0][0])
+        if not missing:
+            return replace(difference, reason=TWO_FAULTS)
+    return difference
+
+
+def last_answers(addresses: tuple[str, str], calls: Sequence[Call]) -> tuple[Answer, Answer]:
+    """What two servers answer to the last call."""
+    players = [Player(address, f"compare-{uuid.uuid4().hex[:12]}") for address in addresses]
+    try:
+        answers = [tuple(player.play(call) for player in players) for call in calls][-1]
+        return answers[0], answers[1]
+    finally:
+        for player in players:
+            _CLEANERS.submit(player.clean)
+
+
 def _difference(call: Call, left: Answer, right: Answer) -> Difference | None:
-    same = left[0] == right[0] and (left[1] == right[1] or (left[0] != "OK" and _behind_error(left) == _behind_error(right)))
-    return None if same else Difference(call, left, right, explanation(call, left, right))
-
-
-def _behind_error(answer: Answer) -> object:
-    """Of a call that failed, the state behind it; the words of the error are each server's own."""
-    return answer[1][1] if isinstance(answer[1], list) else None
+    same = left[0] == right[0] and (left[1] == right[1] or (left[0] != "OK" and behind_error(left) == behind_error(right)))
+    return None if same else Difference(call, left, right, explanation(left, right))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -107,6 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return
         calls = sequence(seed, options.length)
         found = compare(addresses, calls)
+        found = found and explained(addresses, calls, found)
         with lock:
             counts["sequences"] += 1
             if found is None:

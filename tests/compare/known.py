@@ -1,36 +1,75 @@
 """What minipachd is known to answer otherwise than a real Pachyderm, and why. The rows stand in ``docs/minipachd.md``, too."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from tests.compare.sequences import Call
 
 Answer = tuple[str, Any]
 
+TWO_FAULTS = "call with two faults: each server names the one that it looks for first"
 
-def _overlooked_collision(call: Call, left: Answer, right: Answer) -> bool:
+
+def _overlooked_collision(left: Answer, right: Answer) -> bool:
     return ("path collision" in str(left[1])) != ("path collision" in str(right[1]))
 
 
-_SEVERAL = ("ModifyFile", "AddFileSet", "CreateBranch", "StartCommit", "ListCommit", "DiffFile")
-
-
-def _two_faults(call: Call, left: Answer, right: Answer) -> bool:
-    """Only of calls that name several things; what others are refused with is compared."""
-    return call.name in _SEVERAL and "OK" not in (left[0], right[0])
-
-
-def _unfinished_base(call: Call, left: Answer, right: Answer) -> bool:
+def _unfinished_base(left: Answer, right: Answer) -> bool:
     return ("base commit" in str(left[1])) != ("base commit" in str(right[1]))
 
 
-KNOWN: list[tuple[str, Callable[[Call, Answer, Answer], bool]]] = [
+KNOWN: list[tuple[str, Callable[[Answer, Answer], bool]]] = [
     ("collision that Pachyderm overlooks, because another path sorts between file and directory", _overlooked_collision),
     ("read of an open commit on top of another open one: minipachd shows what both hold so far", _unfinished_base),
-    ("call with two faults: each server names the one that it looks for first", _two_faults),
 ]
 
 
-def explanation(call: Call, left: Answer, right: Answer) -> str:
+def explanation(left: Answer, right: Answer) -> str:
     """The reason, or nothing."""
-    return next((reason for reason, applies in KNOWN if applies(call, left, right)), "")
+    return next((reason for reason, applies in KNOWN if applies(left, right)), "")
+
+
+def behind_error(answer: Answer) -> object:
+    """Of a call that failed, the state behind it; the words of the error are each server's own."""
+    return answer[1][1] if isinstance(answer[1], list) else None
+
+
+def may_have_two_faults(left: Answer, right: Answer) -> bool:
+    """Whether both refuse the call, each with a code of its own, and nothing else differs: then :func:`simpler` calls tell."""
+    return "OK" not in (left[0], right[0]) and left[0] != right[0] and behind_error(left) == behind_error(right)
+
+
+def simpler(call: Call) -> Iterator[Call]:
+    """The call with some of the things that it names left out or made harmless: all ways to do so, the simplest first."""
+    ways: dict[str, list[dict[str, Any]]] = {}
+    for name, value in call.arguments.items():
+        if name in _HARMLESS and value != _HARMLESS[name] and call.name not in ("CreateRepo", "DeleteRepo"):
+            ways[name] = [{name: _HARMLESS[name]}, {}]
+        elif name in ("edits", "provenance"):
+            harmless = [{"kind": "append", "path": "/harmless", "data": "1"}] if name == "edits" else []
+            ways[name] = [{name: harmless}, *({name: [one]} for one in value if len(value) > 1), {}]
+    if "old_commit" in call.arguments:
+        ways["old"] = [{"old_repo": "", "old_commit": "", "old_path": ""}, {}]
+    for changes in itertools.product(*ways.values()):
+        arguments = dict(call.arguments)
+        for change in changes:
+            arguments.update(change)
+        if arguments != call.arguments:
+            yield replace(call, arguments=arguments)
+
+
+_HARMLESS: dict[str, Any] = {
+    "repo": "r",
+    "branch": "harmless",
+    "commit": "master",
+    "path": "/",
+    "head": "",
+    "parent": "",
+    "to": "",
+    "older": "",
+    "number": 0,
+    "reverse": False,
+    "origin": 0,
+}

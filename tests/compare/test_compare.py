@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.compare.__main__ import compare, main, shrink
+from tests.compare.__main__ import Difference, compare, explained, main, shrink
+from tests.compare.known import may_have_two_faults, simpler
 from tests.compare.sequences import Call, sequence
 from tests.support import Engine
 
@@ -38,3 +39,22 @@ def test_a_difference_comes_with_the_shortest_sequence(servers):
     assert found.kind == ("DeleteBranch", "NOT_FOUND", "OK")
     shortest, again = shrink(servers, calls, found)
     assert (shortest, again.kind) == ([calls[2]], found.kind)
+
+
+def test_two_faults_explain_a_difference_only_where_each_alone_is_refused_alike() -> None:
+    call = Call(2, "CreateBranch", {"repo": "r", "branch": "a b", "head": "none^9", "provenance": []})
+    assert {(one.arguments["branch"], one.arguments["head"]) for one in simpler(call)} == {
+        ("harmless", ""),
+        ("harmless", "none^9"),
+        ("a b", ""),
+    }
+    assert may_have_two_faults(("NOT_FOUND", ["no branch", []]), ("UNKNOWN", ["bad name", []]))
+    assert not may_have_two_faults(("NOT_FOUND", ["no branch", []]), ("UNKNOWN", ["bad name", ["r@master"]]))
+    assert not may_have_two_faults(("OK", [None, []]), ("UNKNOWN", ["bad name", []]))
+
+
+def test_one_fault_with_two_codes_is_not_explained(servers: tuple[str, str]) -> None:
+    """Of the calls that name one thing of the two, both refuse none with the other code."""
+    calls = [Call(0, "CreateRepo", {"repo": "r"}), Call(1, "InspectCommit", {"repo": "r", "commit": "none"})]
+    made_up = Difference(calls[1], ("NOT_FOUND", "no branch"), ("UNKNOWN", "no branch"), "")
+    assert explained(servers, calls, made_up).reason == ""
