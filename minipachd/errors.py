@@ -121,6 +121,18 @@ class BeyondRootError(InvalidError):
         self.commit = str(commit)
 
 
+class SecondCommitError(InvalidError):
+    """A transaction may make one commit in a repo.
+
+    :param repo: The repo.
+    :param set_id: The transaction, and the set of its commits.
+    """
+
+    def __init__(self, repo: object, set_id: str) -> None:
+        super().__init__(f"inconsistent dependencies: repo {repo} already has a commit in this transaction ({set_id})")
+        self.repo, self.set_id = str(repo), set_id
+
+
 class InvalidArgumentError(MinipachdError):
     """A required field of the request is missing."""
 

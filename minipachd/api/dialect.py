@@ -3,9 +3,11 @@
 The engine below has one behaviour. Where the two releases differ, it says what it found, and the dialect says how that is answered.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import grpc
 
 from minipachd import errors
 from minipachd.pfs import CommitReference, RepoKey
@@ -20,7 +22,7 @@ class Dialect:
     :ivar name: As ``--speak`` names it.
     :ivar version: What ``GetVersion`` says: major, minor, micro.
     :ivar reference: Reads how a client names a commit: its repo, and what it wrote for branch and id.
-    :ivar not_found: Errors that are NOT_FOUND here, and something else by their class.
+    :ivar codes: Errors that have another status code here than :data:`minipachd.api.errors.CODES` gives their class.
     :ivar shows_branch: The commits that an answer is about carry the branch on which they were made. 2.12 leaves it out there, and keeps
         it in those that it names beside them (``child_commits``, ``direct_provenance``) and in what PPS stores (``output_commit``,
         ``spec_commit``).
@@ -34,7 +36,7 @@ class Dialect:
     name: str
     version: tuple[int, int, int]
     reference: Callable[[RepoKey, str, str], CommitReference]
-    not_found: tuple[type[errors.MinipachdError], ...]
+    codes: Mapping[type[errors.MinipachdError], grpc.StatusCode]
     shows_branch: bool
     misses_branches: bool
     checks_reads: bool
@@ -93,7 +95,7 @@ DIALECTS = {
             "2.12",
             (2, 12, 0),
             reference=_reference,
-            not_found=(),
+            codes={errors.SecondCommitError: grpc.StatusCode.ALREADY_EXISTS},
             shows_branch=False,
             misses_branches=True,
             checks_reads=True,
@@ -104,7 +106,7 @@ DIALECTS = {
             "2.7",
             (2, 7, 6),
             reference=_reference_2_7,
-            not_found=(errors.BeyondRootError,),
+            codes={errors.BeyondRootError: grpc.StatusCode.NOT_FOUND},
             shows_branch=True,
             misses_branches=False,
             checks_reads=False,

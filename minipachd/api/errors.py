@@ -36,10 +36,9 @@ CODES: dict[type[errors.MinipachdError], grpc.StatusCode] = {
 
 
 def code_of(error: errors.MinipachdError, dialect: Dialect) -> grpc.StatusCode:
-    """The code of the nearest class in the table."""
-    if isinstance(error, dialect.not_found):
-        return grpc.StatusCode.NOT_FOUND
-    return next((CODES[kind] for kind in type(error).__mro__ if kind in CODES), grpc.StatusCode.UNKNOWN)
+    """The code of the nearest class in the table, with what the dialect says otherwise."""
+    codes = {**CODES, **dialect.codes}
+    return next((codes[kind] for kind in type(error).__mro__ if kind in codes), grpc.StatusCode.UNKNOWN)
 
 
 class AnswerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc] # grpc has no types

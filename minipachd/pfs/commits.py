@@ -4,7 +4,15 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from minipachd.errors import BranchNotFoundError, CommitFinishedError, CommitNotFoundError, ConflictError, InvalidError, NotFoundError
+from minipachd.errors import (
+    BranchNotFoundError,
+    CommitFinishedError,
+    CommitNotFoundError,
+    ConflictError,
+    InvalidError,
+    NotFoundError,
+    SecondCommitError,
+)
 from minipachd.pfs import paths, triggers
 from minipachd.pfs.filetree import encode_entry
 from minipachd.pfs.names import check_branch_name, check_name
@@ -60,7 +68,7 @@ def add_commit(
     """See :meth:`Txn.add_commit`."""
     repo = txn.repo_row(branch.repo)
     if txn.db.execute("SELECT 1 FROM commits WHERE repo = ? AND set_id = ?", (repo, txn.set_id)).fetchone():
-        raise InvalidError(f"inconsistent dependencies: repo {branch.repo} already has a commit in this transaction ({txn.set_id})")
+        raise SecondCommitError(branch.repo, txn.set_id)
     root, size = base_content(txn, parent)
     now_ns = now()
     end_ns = now_ns if finished else None
