@@ -24,7 +24,7 @@ from minipachd.api.pfs_messages import (
 from minipachd.api.pfs_newer import refuse_propagation_specs
 from minipachd.api.transactions import Transactions
 from minipachd.errors import BranchNotFoundError, InvalidArgumentError
-from minipachd.pfs import Pfs, Txn
+from minipachd.pfs import BranchKey, Pfs, Txn
 from minipachd.pfs.names import check_name
 
 
@@ -163,7 +163,7 @@ def _create_branch(dialect: Dialect, txn: Txn, request: Any) -> Any:
 
 
 def _delete_branch(dialect: Dialect, txn: Txn, request: Any) -> Any:
-    key = branch_key(request.branch)
+    key = BranchKey(repo_key(request.branch.repo), request.branch.name)  # without a name it is one that does not exist
     if not txn.delete_branch(key, force=request.force) and dialect.misses_branches:
         raise BranchNotFoundError(key.repo, key.name)
     return empty()

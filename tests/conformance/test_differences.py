@@ -57,11 +57,14 @@ def put_to_the_root(lab: Lab, repo: str) -> object:
 ROWS = [
     *(Row(f"delete {path!r}", delete(path), ("UNKNOWN", "invalid")) for path in ("", "*", "/d/[1]", "/.", "/a\x00b", "/a/../b")),
     Row("delete '/'", delete_all, (OK, [])),
-    Row(
-        "delete a missing branch",
-        lambda lab, repo: lab.client.delete_branch(repo, "none", project_name=lab.project),
-        ("NOT_FOUND", "not found"),
-        (OK, None),
+    *(
+        Row(
+            f"delete a missing branch {name!r}",
+            lambda lab, repo, name=name: lab.client.delete_branch(repo, name, project_name=lab.project),  # type: ignore[misc]
+            ("NOT_FOUND", "not found"),
+            (OK, None),
+        )
+        for name in ("none", "")
     ),
     Row("inspect master^9 beyond the root", lambda lab, repo: lab.inspect(repo, "master^9"), ("UNKNOWN", ""), ("NOT_FOUND", "not found")),
     Row("drop an unknown set", lambda lab, _: lab.client.drop_commit(NO_ID), (OK, None)),
