@@ -25,6 +25,9 @@ from tests.compare.sequences import Call, sequence  # noqa: E402
 _CLEANERS = ThreadPoolExecutor(2, thread_name_prefix="clean")
 """A real server takes its time to delete; the next sequence need not wait for it. The process ends when all is clean."""
 
+_SHOWN_CHARACTERS = 2000
+_PROGRESS_SEQUENCES = 50
+
 END = Call(999, "the state at the end")
 
 
@@ -105,7 +108,7 @@ def last_answers(addresses: tuple[str, str], calls: Sequence[Call]) -> tuple[Ans
 
 def _difference(call: Call, left: Answer, right: Answer) -> Difference | None:
     same = left[0] == right[0] and (left[1] == right[1] or (left[0] != "OK" and behind_error(left) == behind_error(right)))
-    return None if same else Difference(call, left, right, explanation(left, right))
+    return None if same else Difference(call, left, right, explanation(call, left, right))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -135,6 +138,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         found = found and explained(addresses, calls, found)
         with lock:
             counts["sequences"] += 1
+            if counts["sequences"] % _PROGRESS_SEQUENCES == 0:
+                print(f"{counts['sequences']} sequences in {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
             if found is None:
                 return
             if found.reason:
@@ -165,7 +170,8 @@ def _shown(answer: Answer, other: Answer) -> str:
     code, found = answer
     if isinstance(found, dict) and isinstance(other[1], dict):
         found = {name: value for name, value in found.items() if other[1].get(name, "nothing") != value}
-    return f"{code} {found}"
+    shown = f"{code} {found}"
+    return shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]} … ({len(shown)} characters)"
 
 
 if __name__ == "__main__":

@@ -5,30 +5,41 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from tests.compare.sequences import Call
+from tests.compare.sequences import UNKNOWN, Call
 
 Answer = tuple[str, Any]
 
 TWO_FAULTS = "call with two faults: each server names the one that it looks for first"
 
 
-def _overlooked_collision(left: Answer, right: Answer) -> bool:
+def _overlooked_collision(call: Call, left: Answer, right: Answer) -> bool:
     return ("path collision" in str(left[1])) != ("path collision" in str(right[1]))
 
 
-def _unfinished_base(left: Answer, right: Answer) -> bool:
+def _unfinished_base(call: Call, left: Answer, right: Answer) -> bool:
     return ("base commit" in str(left[1])) != ("base commit" in str(right[1]))
 
 
-KNOWN: list[tuple[str, Callable[[Answer, Answer], bool]]] = [
+def _crash(call: Call, left: Answer, right: Answer) -> bool:
+    """Pachyderm's handler ends with a Go panic, which gRPC reports; minipachd refuses or answers."""
+    return ("panic: runtime error" in str(left[1])) != ("panic: runtime error" in str(right[1]))
+
+
+def _capitals(call: Call, left: Answer, right: Answer) -> bool:
+    return call.name == "ModifyFile" and call.arguments["commit"] == UNKNOWN.upper() and {left[0], right[0]} == {"OK", "NOT_FOUND"}
+
+
+KNOWN: list[tuple[str, Callable[[Call, Answer, Answer], bool]]] = [
     ("collision that Pachyderm overlooks, because another path sorts between file and directory", _overlooked_collision),
     ("read of an open commit on top of another open one: minipachd shows what both hold so far", _unfinished_base),
+    ("crash of Pachyderm's handler (a Go panic)", _crash),
+    ("id in capitals that no commit has: Pachyderm's ModifyFile makes a branch of that name", _capitals),
 ]
 
 
-def explanation(left: Answer, right: Answer) -> str:
+def explanation(call: Call, left: Answer, right: Answer) -> str:
     """The reason, or nothing."""
-    return next((reason for reason, applies in KNOWN if applies(left, right)), "")
+    return next((reason for reason, applies in KNOWN if applies(call, left, right)), "")
 
 
 def behind_error(answer: Answer) -> object:
