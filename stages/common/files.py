@@ -46,6 +46,11 @@ def path_within(path: Path, root: Path) -> Path:
     return Path(path.name) if path == root else path.relative_to(root)
 
 
+def below(out: Path, path: str) -> Path:
+    """Return where a path of the output repo, which begins with ``/``, lies in the output folder."""
+    return out / path.removeprefix("/")
+
+
 def read_bytes(path: Path, *, limit_bytes: int) -> bytes:
     """Read a small file.
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from PIL import ExifTags, Image, ImageOps
 
 from stages.common.errors import RejectedImageError
-from stages.common.names import shown
 from stages.common.settings import whole_number
+from stages.contract.names import shown
 
 log = logging.getLogger(__name__)
 

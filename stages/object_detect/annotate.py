@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from stages.object_detect.found import FoundObject
+from stages.contract.records import Found
 
 # Dark enough for white text (contrast 4.5 and more), told apart also with the common colour blindnesses.
 _COLOURS = ("#b3261e", "#0b57d0", "#1e6b2b", "#7b3fa0", "#8a5300", "#00677d", "#a1266b", "#4d5b00")
 _LARGEST_FONT = 96
 
 
-def annotate(image: Image.Image, objects: Sequence[FoundObject]) -> None:
+def annotate(image: Image.Image, objects: Sequence[Found]) -> None:
     """Draw boxes with a caption each into ``image``.
 
     :param image: RGB; changed in place.
@@ -26,7 +26,8 @@ def annotate(image: Image.Image, objects: Sequence[FoundObject]) -> None:
     font = _font(max(10, min(_LARGEST_FONT, short // 30)))
     # The best object comes first in the list and is drawn last, on top.
     for found in reversed(objects):
-        left, top, right, bottom = found.box
+        box = found.box
+        left, top, right, bottom = box.left, box.top, box.right, box.bottom
         colour = _COLOURS[found.class_id % len(_COLOURS)]
         caption = f"{found.label} {found.score:.0%}"
         # An outer pale line keeps the box visible on ground of its own colour.

@@ -28,20 +28,24 @@ import numpy as np
 from PIL import Image
 
 from stages.common.errors import StageError
-from stages.common.files import file_identity, link, sha256_file, walk_files, write_json
+from stages.common.files import below, file_identity, link, sha256_file, walk_files, write_json
 from stages.common.images import LIMITS_HELP, ImageLimits, decode_rgb
-from stages.common.names import ImageName, parse_image_name
+from stages.common.names import parse_image_name
 from stages.common.runner import Datum, each_file
 from stages.common.settings import number, whole_number
+from stages.contract import layout
+from stages.contract.names import ImageName
+from stages.contract.pipelines import MODEL, OBJECT_DETECT, VALIDATE
+from stages.contract.records import Detections, Found, ModelUsed, Size
 from stages.object_detect.annotate import annotate
 from stages.object_detect.coco import COCO_LABELS
 from stages.object_detect.detector import Detector, import_tensorflow
-from stages.object_detect.found import FoundObject
+from stages.object_detect.found import found_object
 from stages.object_detect.labels import read_label_map
 
 log = logging.getLogger(__name__)
 
-_GRAPH = "frozen_inference_graph.pb"
+_GRAPH = layout.MODEL_PATH.removeprefix("/")
 _MAX_SIDE = 2048
 # Scaling moves scores (the sample images: by up to 0.03), so the graph gets the pixels as they are and scales them itself. Only what no
 # camera of today needs is reduced, because the graph holds the image as float32: 12 bytes a pixel.
@@ -93,10 +97,10 @@ class Model:
 class ObjectDetectStage:
     """cross(``validate:/valid/*``, ``model:/``) to ``/<device>/<timestamp>.json`` and ``.jpg`` (:attr:`ImageName.output_name`)."""
 
-    name = "object-detect"
+    name = OBJECT_DETECT
     inputs: Mapping[str, str] = {
-        "validate": "output folder of validate, or a folder of validly named images",
-        "model": f"folder with {_GRAPH} and perhaps a label map (*label*.pbtxt or *label*.json), or the graph file itself",
+        VALIDATE: "output folder of validate, or a folder of validly named images",
+        MODEL: f"folder with {_GRAPH} and perhaps a label map (*label*.pbtxt or *label*.json), or the graph file itself",
     }
     settings_help = f"""environment:
   DETECT_THRESHOLD   least score of an object (default 0.5)
@@ -120,9 +124,10 @@ class ObjectDetectStage:
         :raises StageError: No usable model, or an image that cannot be processed; the other images are done all the same.
         """
         settings = Settings.from_env(datum.env)
-        root = datum.inputs["validate"]
-        images = root / "valid" if (root / "valid").is_dir() else root
-        model = self._load_model(datum.inputs["model"], commit=datum.commit_of("model"), settings=settings)
+        root = datum.inputs[VALIDATE]
+        valid = below(root, layout.VALID)
+        images = valid if valid.is_dir() else root
+        model = self._load_model(datum.inputs[MODEL], commit=datum.commit_of(MODEL), settings=settings)
         each_file(walk_files(images), lambda path: _detect_one(path, out=datum.out, model=model, settings=settings))
 
     def _load_model(self, source: Path, *, commit: str | None, settings: Settings) -> Model:
@@ -170,12 +175,11 @@ def _detect_one(path: Path, *, out: Path, model: Model, settings: Settings) -> N
         return
     decoded = decode_rgb(path, settings.limits)
     detections = model.detector.detect(_pixels(decoded.image), max_objects=settings.max_objects)
-    objects = [FoundObject.of(detection, model.labels, decoded.image.size) for detection in detections]
+    objects = [found_object(detection, model.labels, decoded.image.size) for detection in detections]
     log.info("%s: %d objects", path.name, len(objects))
-    folder = out / name.device
     report = _report(path.name, name, decoded.image.size, objects, model=model, settings=settings)
-    write_json(folder / f"{name.output_name}.json", report)
-    annotated = folder / f"{name.output_name}.jpg"
+    write_json(below(out, layout.record_of(name)), report.as_json())
+    annotated = below(out, layout.picture_of(name))
     if decoded.as_stored and not objects:
         link(path, annotated)  # nothing to draw: Pachyderm stores no second copy of a quiet camera's images
     else:
@@ -192,19 +196,16 @@ def _pixels(image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8
     return np.asarray(image)
 
 
-def _report(
-    source: str, name: ImageName, size: tuple[int, int], objects: list[FoundObject], *, model: Model, settings: Settings
-) -> dict[str, object]:
-    return {
-        "schema": "tuskwatch.detections/1",
-        "device": name.device,
-        "timestamp": int(name.timestamp),
-        "time": name.taken_at.isoformat(),
-        "source": source,
-        "annotated": f"{name.device}/{name.output_name}.jpg",
-        "image": {"width": size[0], "height": size[1]},
-        "model": {"digest": model.digest, "labels": model.labels_name},
-        "preprocessing": _PREPROCESSING,
-        "threshold": settings.threshold,
-        "objects": [found.as_json() for found in objects],
-    }
+def _report(source: str, name: ImageName, size: tuple[int, int], objects: list[Found], *, model: Model, settings: Settings) -> Detections:
+    return Detections(
+        device=name.device,
+        timestamp=int(name.timestamp),
+        time=name.taken_at.isoformat(),
+        source=source,
+        annotated=layout.picture_of(name).removeprefix("/"),
+        image=Size(width=size[0], height=size[1]),
+        model=ModelUsed(digest=model.digest, labels=model.labels_name),
+        preprocessing=_PREPROCESSING,
+        threshold=settings.threshold,
+        objects=tuple(objects),
+    )

@@ -10,11 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
 
 from stages.common.errors import StageError
 from stages.common.files import read_json, walk_folders
-from stages.common.names import seconds_of
+from stages.contract.layout import output_name_of
+from stages.contract.names import seconds_of
+from stages.contract.records import Counts, RecordError, Threat
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ _HOUR, _DAY = 3600, 86_400  # seconds
 
 
 @dataclass
-class Counts:
+class Tally:
     """Threats, that is images with at least one threatening object.
 
     :ivar devices: Threats by device.
@@ -45,29 +46,28 @@ class Counts:
         """All threats."""
         return self.devices.total()
 
-    def as_json(self) -> dict[str, Any]:
+    def record(self) -> Counts:
         """Return the counts as ``threats.json`` has them; names and days in order, classes by falling count."""
-        return {
-            "schema": "tuskwatch.plot/1",
-            "total": self.total,
-            "first": self.first.isoformat() if self.first else None,
-            "last": self.last.isoformat() if self.last else None,
-            "devices": dict(sorted(self.devices.items())),
-            "per_day": {day.isoformat(): self.days[day] for day in sorted(self.days)},
-            "per_hour": {f"{hour:02}": self.hours[hour] for hour in sorted(self.hours)},
-            "classes": dict(sorted(self.classes.items(), key=lambda item: (-item[1], item[0]))),
-            "classes_from_newest": self.classes_from,
-        }
+        return Counts(
+            total=self.total,
+            first=self.first.isoformat() if self.first else None,
+            last=self.last.isoformat() if self.last else None,
+            devices=dict(sorted(self.devices.items())),
+            per_day={day.isoformat(): self.days[day] for day in sorted(self.days)},
+            per_hour={f"{hour:02}": self.hours[hour] for hour in sorted(self.hours)},
+            classes=dict(sorted(self.classes.items(), key=lambda item: (-item[1], item[0]))),
+            classes_from_newest=self.classes_from,
+        )
 
 
-def count_threats(root: Path, *, classes_from_newest: int = CLASSES_FROM_NEWEST) -> Counts:
+def count_threats(root: Path, *, classes_from_newest: int = CLASSES_FROM_NEWEST) -> Tally:
     """Count the threat files ``<device>/<timestamp>.json`` under ``root``.
 
     Device and time stand in the path. Classes are read from the newest files only: that bounds the cost of a job as history grows.
 
     :param root: Output folder of threat-detect; one that is missing holds no threat.
     """
-    counts = Counts()
+    tally = Tally()
     newest: list[tuple[int, str]] = []  # a heap
     for folder, names in walk_folders(root) if root.exists() else ():
         # As plain text, and times as numbers, kept for one device at a time: all history comes by here in each job.
@@ -75,41 +75,41 @@ def count_threats(root: Path, *, classes_from_newest: int = CLASSES_FROM_NEWEST)
         is_device = relative != "." and "/" not in relative
         found: list[tuple[int, str]] = []
         for name in names:
-            seconds = seconds_of(name.removesuffix(".json")) if is_device and name.endswith(".json") else None
+            output_name = output_name_of(name) if is_device else None
+            seconds = seconds_of(output_name) if output_name else None
             if seconds is None:
                 log.warning("%s: not counted: not <device>/<timestamp>.json", os.path.normpath(f"{relative}/{name}"))
             else:
                 found.append((seconds, name))
         if found:
-            _count_times(counts, relative, [seconds for seconds, _ in found])
+            _count_times(tally, relative, [seconds for seconds, _ in found])
         for seconds, name in heapq.nlargest(classes_from_newest, found):
             item = (seconds, f"{folder}/{name}")
             if len(newest) < classes_from_newest:
                 heapq.heappush(newest, item)
             elif heapq.heappushpop(newest, item) is item:
                 break
-    _count_classes(counts, (Path(path) for _, path in sorted(newest, reverse=True)))
-    return counts
+    _count_classes(tally, (Path(path) for _, path in sorted(newest, reverse=True)))
+    return tally
 
 
-def _count_times(counts: Counts, device: str, times: list[int]) -> None:
+def _count_times(tally: Tally, device: str, times: list[int]) -> None:
     """Add the threats of one device, which come once."""
-    counts.devices[device] = len(times)
+    tally.devices[device] = len(times)
     for day, number in Counter(seconds // _DAY for seconds in times).items():
-        counts.days[datetime.fromtimestamp(day * _DAY, tz=UTC).date()] += number
-    counts.hours.update(seconds % _DAY // _HOUR for seconds in times)
+        tally.days[datetime.fromtimestamp(day * _DAY, tz=UTC).date()] += number
+    tally.hours.update(seconds % _DAY // _HOUR for seconds in times)
     first, last = (datetime.fromtimestamp(pick(times), tz=UTC) for pick in (min, max))
-    counts.first = first if counts.first is None else min(counts.first, first)
-    counts.last = last if counts.last is None else max(counts.last, last)
+    tally.first = first if tally.first is None else min(tally.first, first)
+    tally.last = last if tally.last is None else max(tally.last, last)
 
 
-def _count_classes(counts: Counts, paths: Iterable[Path]) -> None:
+def _count_classes(tally: Tally, paths: Iterable[Path]) -> None:
     for path in paths:
         try:
-            value = read_json(path)
-            labels = [str(found["label"]) for found in value["objects"]]
-        except (StageError, KeyError, TypeError) as exc:
+            labels = [found.label for found in Threat.read(read_json(path)).objects]
+        except (StageError, RecordError) as exc:
             log.warning("%s/%s: its classes are not counted: %s", path.parent.name, path.name, exc)
             continue
-        counts.classes.update(labels)
-        counts.classes_from += 1
+        tally.classes.update(labels)
+        tally.classes_from += 1

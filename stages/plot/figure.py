@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from stages.common.names import shown
-from stages.plot.counts import Counts
+from stages.contract.names import shown
+from stages.plot.counts import Tally
 
 _BAR = "#0b57d0"
 _SHOWN_BARS = 20
@@ -16,7 +16,7 @@ _SHOWN_DAYS = 62
 _TICKS = 10
 
 
-def draw(counts: Counts) -> bytes:
+def draw(tally: Tally) -> bytes:
     """Return the picture as PNG.
 
     It is readable with any number of devices, classes and days: the largest are shown one by one and the rest as one bar; many days are
@@ -29,13 +29,13 @@ def draw(counts: Counts) -> bytes:
     figure = Figure(figsize=(12, 8), dpi=100)
     FigureCanvasAgg(figure)
     figure.subplots_adjust(left=0.12, right=0.97, top=0.86, bottom=0.09, hspace=0.38, wspace=0.42)
-    figure.suptitle(_title(counts), fontsize=15)
+    figure.suptitle(_title(tally), fontsize=15)
     panels = figure.subplots(2, 2)
-    _ranking(panels[0][0], counts.devices.most_common(), title=f"Threats by device ({len(counts.devices)})", rest="others")
-    objects = f"Objects by class, newest {counts.classes_from} threats" if counts.classes_from < counts.total else "Objects by class"
-    _ranking(panels[0][1], counts.classes.most_common(), title=objects, rest="others")
-    _columns(panels[1][0], *_days(counts))
-    hours = [counts.hours[hour] for hour in range(24)]
+    _ranking(panels[0][0], tally.devices.most_common(), title=f"Threats by device ({len(tally.devices)})", rest="others")
+    objects = f"Objects by class, newest {tally.classes_from} threats" if tally.classes_from < tally.total else "Objects by class"
+    _ranking(panels[0][1], tally.classes.most_common(), title=objects, rest="others")
+    _columns(panels[1][0], *_days(tally))
+    hours = [tally.hours[hour] for hour in range(24)]
     _columns(panels[1][1], "Threats by hour of the day (UTC)", [f"{hour:02}" for hour in range(24)], hours)
     # The same counts give the same bytes, which Pachyderm stores once. Level 1 packs much faster than the default and a little worse.
     stream = io.BytesIO()
@@ -43,11 +43,11 @@ def draw(counts: Counts) -> bytes:
     return stream.getvalue()
 
 
-def _title(counts: Counts) -> str:
-    if counts.first is None or counts.last is None:
+def _title(tally: Tally) -> str:
+    if tally.first is None or tally.last is None:
         return "No threats so far"
-    span = f"{counts.first:%Y-%m-%d %H:%M} to {counts.last:%Y-%m-%d %H:%M} UTC"
-    return f"{counts.total:,} threat{'' if counts.total == 1 else 's'}, {span}"
+    span = f"{tally.first:%Y-%m-%d %H:%M} to {tally.last:%Y-%m-%d %H:%M} UTC"
+    return f"{tally.total:,} threat{'' if tally.total == 1 else 's'}, {span}"
 
 
 def _ranking(panel: Any, ranking: Sequence[tuple[str, int]], *, title: str, rest: str) -> None:
@@ -82,34 +82,34 @@ def _columns(panel: Any, title: str, labels: Sequence[str], values: Sequence[int
     _whole_numbers(panel.yaxis)
 
 
-def _days(counts: Counts) -> tuple[str, list[str], list[int]]:
+def _days(tally: Tally) -> tuple[str, list[str], list[int]]:
     """Return title, labels and values of the time panel, days without threats included, at most some sixty bars."""
-    if not counts.days:
+    if not tally.days:
         return "Threats by day (UTC)", [], []
-    first, last = min(counts.days), max(counts.days)
+    first, last = min(tally.days), max(tally.days)
     span = (last - first).days + 1
     if span <= _SHOWN_DAYS:
         days = [first + timedelta(days=index) for index in range(span)]
-        return "Threats by day (UTC)", [f"{day:%m-%d}" for day in days], [counts.days[day] for day in days]
+        return "Threats by day (UTC)", [f"{day:%m-%d}" for day in days], [tally.days[day] for day in days]
     if span <= 7 * _SHOWN_DAYS:
         return _binned(
-            counts,
+            tally,
             "Threats by week (UTC)",
             lambda day: (day - first).days // 7,
             lambda bin_: f"{first + timedelta(days=7 * bin_):%y-%m-%d}",
         )
     if span <= 31 * _SHOWN_DAYS:
         return _binned(
-            counts, "Threats by month (UTC)", lambda day: day.year * 12 + day.month - 1, lambda bin_: f"{bin_ // 12}-{bin_ % 12 + 1:02}"
+            tally, "Threats by month (UTC)", lambda day: day.year * 12 + day.month - 1, lambda bin_: f"{bin_ // 12}-{bin_ % 12 + 1:02}"
         )
     years = -(-(last.year - first.year + 1) // _SHOWN_DAYS)
     title = "Threats by year (UTC)" if years == 1 else f"Threats by {years} years (UTC)"
-    return _binned(counts, title, lambda day: (day.year - first.year) // years, lambda bin_: str(first.year + bin_ * years))
+    return _binned(tally, title, lambda day: (day.year - first.year) // years, lambda bin_: str(first.year + bin_ * years))
 
 
-def _binned(counts: Counts, title: str, bin_of: Any, label_of: Any) -> tuple[str, list[str], list[int]]:
+def _binned(tally: Tally, title: str, bin_of: Any, label_of: Any) -> tuple[str, list[str], list[int]]:
     sums: dict[int, int] = {}
-    for day, count in counts.days.items():
+    for day, count in tally.days.items():
         index = bin_of(day)
         sums[index] = sums.get(index, 0) + count
     bins = range(min(sums), max(sums) + 1)

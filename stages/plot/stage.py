@@ -18,9 +18,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from stages.common.files import write_json
+from stages.common.files import below, write_json
 from stages.common.runner import Datum
-from stages.plot.counts import Counts, count_threats
+from stages.contract import layout
+from stages.contract.pipelines import PLOT, THREAT_DETECT
+from stages.plot.counts import Tally, count_threats
 from stages.plot.figure import draw
 
 log = logging.getLogger(__name__)
@@ -29,20 +31,20 @@ log = logging.getLogger(__name__)
 class PlotStage:
     """``threat-detect:/`` to ``/threats.png`` and ``/threats.json``."""
 
-    name = "plot"
-    inputs: Mapping[str, str] = {"threat-detect": "output folder of threat-detect"}
+    name = PLOT
+    inputs: Mapping[str, str] = {THREAT_DETECT: "output folder of threat-detect"}
     settings_help = "environment: nothing of its own"
 
     def warm_up(self, _env: Mapping[str, str], /) -> None:
         """Load matplotlib and its fonts by drawing an empty chart."""
-        draw(Counts())
+        draw(Tally())
 
     def process(self, datum: Datum) -> None:
         """Count and draw. Files that are no threats are left out and named in the log.
 
         :raises StageError: The input cannot be listed.
         """
-        counts = count_threats(datum.inputs["threat-detect"])
-        write_json(datum.out / "threats.json", counts.as_json())
-        (datum.out / "threats.png").write_bytes(draw(counts))
-        log.info("%d threats of %d devices", counts.total, len(counts.devices))
+        tally = count_threats(datum.inputs[THREAT_DETECT])
+        write_json(below(datum.out, layout.COUNTS), tally.record().as_json())
+        below(datum.out, layout.CHART).write_bytes(draw(tally))
+        log.info("%d threats of %d devices", tally.total, len(tally.devices))

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from stages.common.names import is_device, shown
+from stages.contract.names import is_device, shown
 
 _MAIL_FIELDS: Final = ("alert_max_age_hours", "cooldown_minutes", "digest", "time_windows", "time_zone", "subject", "body")
 _DEFAULTS: Final[Mapping[str, Any]] = {

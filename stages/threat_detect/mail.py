@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.common.errors import StageError
-from stages.common.names import shown
+from stages.contract.names import shown
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from stages.common.errors import StageError
 from stages.common.files import read_json
-from stages.common.names import shown
+from stages.contract.names import shown
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 PLACEHOLDERS = frozenset({"device", "time", "labels", "count", "score", "source"})

@@ -24,17 +24,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from stages.common.errors import StageError
-from stages.common.files import file_identity, walk_files, write_json
+from stages.common.files import below, file_identity, walk_files, write_json
 from stages.common.runner import Datum, each_file
+from stages.contract import layout
+from stages.contract.pipelines import OBJECT_DETECT, RULES, THREAT_DETECT
+from stages.contract.records import Found, Threat
 from stages.threat_detect.alerts import Alerter
-from stages.threat_detect.detections import Detections, read_detections
+from stages.threat_detect.detections import Seen, read_detections
 from stages.threat_detect.history import History
 from stages.threat_detect.mail import API_BASE, Mailer
 from stages.threat_detect.rules import Rules, read_rules
 
 log = logging.getLogger(__name__)
 
-_RULE = "rule.json"
+_RULE = layout.RULES_PATH.removeprefix("/")
 
 
 def _utc_now() -> datetime:
@@ -47,10 +50,10 @@ class ThreatDetectStage:
     :param now: The wall clock.
     """
 
-    name = "threat-detect"
+    name = THREAT_DETECT
     inputs: Mapping[str, str] = {
-        "object-detect": "output folder of object-detect",
-        "rules": f"folder with {_RULE}, or the file itself",
+        OBJECT_DETECT: "output folder of object-detect",
+        RULES: f"folder with {_RULE}, or the file itself",
     }
     settings_help = f"""environment:
   SENDGRID_API_KEY   key that may send mail; without it threats are recorded and nobody is told
@@ -75,21 +78,21 @@ class ThreatDetectStage:
 
         :raises StageError: The rules are wrong, a file is damaged, or SendGrid did not take a mail.
         """
-        rules = self._load_rules(datum.inputs["rules"], commit=datum.commit_of("rules"))
+        rules = self._load_rules(datum.inputs[RULES], commit=datum.commit_of(RULES))
         alerter = self._alerter_of(datum.env)
-        files = (path for path in walk_files(datum.inputs["object-detect"]) if path.suffix == ".json")
+        files = (path for path in walk_files(datum.inputs[OBJECT_DETECT]) if path.suffix == ".json")
         each_file(files, lambda path: self._judge(read_detections(path), out=datum.out, rules=rules, alerter=alerter))
 
-    def _judge(self, seen: Detections, *, out: Path, rules: Rules, alerter: Alerter) -> None:
+    def _judge(self, seen: Seen, *, out: Path, rules: Rules, alerter: Alerter) -> None:
         rule = rules.for_device(seen.device)
-        threats = [found for found in seen.objects if rule.is_threat(found["class_id"], found["label"], found["score"])]
+        threats = [found for found in seen.record.objects if rule.is_threat(found.class_id, found.label, found.score)]
         if len(threats) < rule.min_count:
             return
         alert = alerter.alert(seen, threats, rule, now=self._now())
         log.info("threat: %s at %s: %s; alert: %s", seen.device, seen.taken_at.isoformat(), _names(threats), alert.status)
-        copied = {key: seen.fields.get(key) for key in ("device", "timestamp", "time", "source", "annotated", "image")}
-        record = {"schema": "tuskwatch.threat/1", **copied, "objects": threats, "alert": alert.as_json()}
-        write_json(out / seen.device / f"{seen.output_name}.json", record)
+        copied = {name: getattr(seen.record, name) for name in ("device", "timestamp", "time", "source", "annotated", "image")}
+        threat = Threat(**copied, objects=tuple(threats), alert=alert)
+        write_json(below(out, layout.record(seen.device, seen.output_name)), threat.as_json())
 
     def _load_rules(self, source: Path, *, commit: str | None) -> Rules:
         path = source / _RULE if source.is_dir() else source
@@ -114,5 +117,5 @@ class ThreatDetectStage:
         return self._alerter
 
 
-def _names(threats: list[Mapping[str, object]]) -> str:
-    return ", ".join(sorted({str(found["label"]) for found in threats}))
+def _names(threats: list[Found]) -> str:
+    return ", ".join(sorted({found.label for found in threats}))

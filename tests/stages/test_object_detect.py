@@ -12,7 +12,7 @@ from stages.common.names import parse_image_name
 from stages.common.runner import Datum, run
 from stages.object_detect.annotate import annotate
 from stages.object_detect.detector import Detection, Detector, import_tensorflow
-from stages.object_detect.found import FoundObject
+from stages.object_detect.found import found_object
 from stages.object_detect.stage import ObjectDetectStage
 from tests.stages.conftest import image_bytes, write_graph
 from tests.support_data import CAMERA_IMAGES, COCO_MODEL, camera_material, shared_data
@@ -255,7 +255,7 @@ def test_boxes_outside_the_image_are_clipped(tmp_path):
 def test_drawing_on_any_size(size):
     image = Image.new("RGB", size)
     detections = [Detection(1, 0.9, (0, 0, 1, 1)), Detection(3, 0.5, (0.9, 0.9, 0.9, 0.9)), Detection(90, 1.0, (1, 1, 1, 1))]
-    annotate(image, [FoundObject.of(detection, {1: "person " * 40}, size) for detection in detections])
+    annotate(image, [found_object(detection, {1: "person " * 40}, size) for detection in detections])
     assert image.size == size
     assert image.getextrema() != ((0, 0), (0, 0), (0, 0))
 

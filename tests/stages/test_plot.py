@@ -8,6 +8,7 @@ from PIL import Image
 from stages.common.runner import Datum
 from stages.plot.counts import count_threats
 from stages.plot.stage import PlotStage
+from tests.records import threat
 
 DAY = 86400
 START = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())
@@ -23,7 +24,7 @@ def threats(tmp_path):
         for device, seconds in times:
             path = root / device / f"{seconds}.json"
             path.parent.mkdir(exist_ok=True)
-            path.write_text(json.dumps({"objects": [{"label": label} for label in labels]}))
+            path.write_text(json.dumps(threat(device, seconds, labels).as_json()))
         return root
 
     return put
