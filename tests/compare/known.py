@@ -1,6 +1,7 @@
 """What minipachd is known to answer otherwise than a real Pachyderm, and why. The rows stand in ``docs/minipachd.md``, too."""
 
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -29,11 +30,23 @@ def _capitals(call: Call, left: Answer, right: Answer) -> bool:
     return call.name == "ModifyFile" and call.arguments["commit"] == UNKNOWN.upper() and {left[0], right[0]} == {"OK", "NOT_FOUND"}
 
 
+def _rolled_back(call: Call, left: Answer, right: Answer) -> bool:
+    """A transaction that PostgreSQL ended under load: Pachyderm's client sees UNKNOWN, and the same call works a moment later."""
+    return "commit unexpectedly resulted in rollback" in f"{left[1]}{right[1]}"
+
+
+def _escaped(call: Call, left: Answer, right: Answer) -> bool:
+    pattern = call.arguments.get("pattern" if call.name == "GlobFile" else "path", "")
+    return call.name in ("GetFile", "GetFileTAR", "GlobFile") and "\\" in re.split(r"[*?\[\]{}!()@+^]", pattern, maxsplit=1)[0]
+
+
 KNOWN: list[tuple[str, Callable[[Call, Answer, Answer], bool]]] = [
     ("collision that Pachyderm overlooks, because another path sorts between file and directory", _overlooked_collision),
     ("read of an open commit on top of another open one: minipachd shows what both hold so far", _unfinished_base),
     ("crash of Pachyderm's handler (a Go panic)", _crash),
     ("id in capitals that no commit has: Pachyderm's ModifyFile makes a branch of that name", _capitals),
+    ("transaction that Pachyderm's database rolled back under load", _rolled_back),
+    (r"pattern with \ before its first other special character: Pachyderm looks for files that begin with that text", _escaped),
 ]
 
 

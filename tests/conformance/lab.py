@@ -343,9 +343,11 @@ class Lab:
         if not repos:
             self._has_repos = True
             return
-        if self._all_repos():
-            request = pfs_proto.DeleteReposRequest(projects=[pfs_proto.Project(name=self.project)], force=True)
-            self.stubs.pfs.DeleteRepos(request, timeout=max(600.0, self.target.wait_seconds), metadata=self.stubs.metadata)
+        for info in sorted(self._all_repos(), key=lambda info: info.repo.type != "user"):  # a user repo's deletion takes the others along
+            request = pfs_proto.DeleteRepoRequest(
+                repo=info.repo, force=True
+            )  # one by one: all at once takes a real server over ten minutes
+            self.stubs.pfs.DeleteRepo(request, timeout=max(600.0, self.target.wait_seconds), metadata=self.stubs.metadata)
         assert self._all_repos() == []
 
     def _all_repos(self) -> list[Any]:
