@@ -83,6 +83,7 @@ def environment(
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "30",
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
+        "AIRFLOW__PACHYDERM__DASHBOARD_RESTARTS": str(layout.restarts),
         "AIRFLOW_CONN_PACHYDERM_DEFAULT": json.dumps({"conn_type": "pachyderm", "host": host, "port": int(port)}),
         **extra,
     }

@@ -69,6 +69,11 @@ class Layout:
         return self.root / "logs"
 
     @property
+    def restarts(self) -> Path:
+        """What ended unasked since the start, and was started again: a line of JSON each."""
+        return self.root / "restarts.jsonl"
+
+    @property
     def results(self) -> Path:
         return self.root / "results"
 

@@ -15,7 +15,8 @@ from typing import Final
 import psutil
 from supervisor import childutils
 
-RESTARTS: Final = "restarts.jsonl"
+from laptop.layout import Layout
+
 SUPERVISOR_LOG: Final = "supervisord.log"
 _MOST: Final = 200  # of the latest
 _LINES: Final = 8
@@ -45,7 +46,7 @@ def note(root: Path, payload: str) -> None:
         "how": found[-1] if found else "ended",
         "log": [line for line in tail(logs / f"{name}.log").splitlines() if line.strip()][-_LINES:],
     }
-    path = root / RESTARTS
+    path = Layout(root).restarts
     lines = deque(path.read_text(encoding="utf-8").splitlines() if path.exists() else [], maxlen=_MOST - 1)
     staged = path.with_suffix(".new")
     staged.write_text("\n".join([*lines, json.dumps(entry)]) + "\n", encoding="utf-8")

@@ -14,7 +14,7 @@ from supervisor.xmlrpc import SupervisorTransport
 from laptop.errors import StartError
 from laptop.files import write_private
 from laptop.layout import Layout
-from laptop.listener import RESTARTS, SUPERVISOR_LOG
+from laptop.listener import SUPERVISOR_LOG
 from laptop.part import FILE, Part
 from laptop.processes import Process, start, wait_until
 from laptop.sockets import SocketFolder
@@ -112,7 +112,7 @@ class Supervisor:
         layout = self._layout
         layout.run.mkdir(mode=0o700, parents=True, exist_ok=True)
         layout.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (layout.root / RESTARTS).unlink(missing_ok=True)
+        layout.restarts.unlink(missing_ok=True)
         write_private(layout.run / FILE, {name: asdict(part) for name, part in parts.items()})
         (layout.run / "supervisord.conf").write_text(self._settings(parts, group), encoding="utf-8")
         env = {**os.environ, "TUSKWATCH_PYTHON": sys.executable}
@@ -175,5 +175,5 @@ class Supervisor:
 
 def restarts(layout: Layout) -> list[dict[str, Any]]:
     """What ended unasked since the start, the oldest first: part, time, how, log."""
-    path = layout.root / RESTARTS
+    path = layout.restarts
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []

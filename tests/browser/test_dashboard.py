@@ -1,7 +1,9 @@
 """What a person on call does with the page."""
 
 import io
+import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -290,6 +292,20 @@ def test_the_first_view_says_whether_everything_is_all_right(page: Page, site: S
     expect(row).to_contain_text("success")
     row.get_by_role("link", name="report").click()
     expect(page.get_by_text("# push_images:").first).to_be_visible()
+
+
+def test_a_part_that_was_started_again_is_named(page: Page, site: Site) -> None:
+    ended = {"part": "scheduler", "time": time.time(), "how": "terminated by SIGKILL", "log": ["out of memory"]}
+    site.stack.layout.restarts.write_text(json.dumps(ended) + "\n")
+    try:
+        page.goto(site.dashboard())
+        card = page.get_by_role("region", name="Started again")
+        expect(card.get_by_role("row").filter(has_text="scheduler")).to_contain_text("terminated by SIGKILL")
+        expect(page.get_by_role("region", name="Summary")).to_contain_text("scheduler: ended by itself and was started again")
+        card.get_by_text("show").click()
+        expect(card.get_by_text("out of memory")).to_be_visible()
+    finally:
+        site.stack.layout.restarts.unlink()
 
 
 def test_everything_can_be_reached_by_keyboard(page: Page, site: Site) -> None:

@@ -59,7 +59,8 @@ def test_a_killed_part_is_started_again_and_the_status_says_so(tmp_path: Path, n
 
         assert stack.processes["steady"].pid == before["steady"]
         (noted,) = restarts(stack.layout)
-        assert (noted["part"], noted["how"], noted["log"]) == ("other", "terminated by SIGKILL", ["at work None"])
+        assert (noted["part"], noted["how"]) == ("other", "terminated by SIGKILL")
+        assert set(noted["log"]) == {"at work None"}  # on a busy machine that of the next start too
         session = stack.process.session() if stack.process else []
         assert len(session) >= 4  # the supervisor, its listener, two parts
     said = capsys.readouterr().out

@@ -1,13 +1,18 @@
-"""Is everything all right: the last image of each camera, invalid images, and what Tuskwatch's runs told.
+"""Is everything all right: the last image of each camera, invalid images, what Tuskwatch's runs told, which parts were started again.
 
 Runs leave what they have to say in the repo ``status``: ``/status.json`` with the warnings about rules, model and settings and whether mail
-is on, ``/runs/<dag>.json`` with the last run of each DAG, ``/reports/<dag>/<run>.md``. All else is read from the output repos.
+is on, ``/runs/<dag>.json`` with the last run of each DAG, ``/reports/<dag>/<run>.md``. Where one supervisor starts all parts again, as on a
+laptop, the option ``[pachyderm] dashboard_restarts`` names the file in which it writes down what had ended: a line of JSON each, the oldest
+first. All else is read from the output repos.
 """
 
+from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel
+from airflow.configuration import conf
+from pydantic import BaseModel, ValidationError
 
 from airflow_pachyderm.client.protocol import pfs_pb2
 from airflow_pachyderm.dashboard import convert, models
@@ -22,6 +27,7 @@ MAX_CAMERAS: Final = 200
 MAX_COUNTED: Final = 1000
 MAX_REASONS: Final = 20
 MAX_RUNS: Final = 20
+MAX_RESTARTS: Final = 20
 _REASON: Final = ".reason.json"
 
 
@@ -50,6 +56,20 @@ class Run(BaseModel):
     report: models.FileRef | None
 
 
+class Restart(BaseModel):
+    """A part of the installation that ended unasked, and was started again.
+
+    :ivar time: When it ended, in seconds since the Unix epoch.
+    :ivar how: Such as ``terminated by SIGKILL``.
+    :ivar log: The last lines of its log.
+    """
+
+    part: str
+    time: float
+    how: str
+    log: list[str]
+
+
 class Status(BaseModel):
     """What the page's first view shows.
 
@@ -58,6 +78,7 @@ class Status(BaseModel):
     :ivar told: Whether any run has told something yet; without it the warnings and the mail are not known.
     :ivar time: When the warnings were made, ISO 8601.
     :ivar mail_on: Whether threats can be mailed; None when nobody told.
+    :ivar restarts: The newest first; None where no supervisor of ours writes them down, as on a cluster.
     """
 
     cameras: list[Camera]
@@ -70,6 +91,7 @@ class Status(BaseModel):
     warnings: list[str]
     mail_on: bool | None
     mail: str
+    restarts: list[Restart] | None
 
 
 def read_status(gateway: Gateway) -> Status:
@@ -90,7 +112,27 @@ def read_status(gateway: Gateway) -> Status:
         warnings=[str(warning) for warning in warnings] if isinstance(warnings, list) else [],
         mail_on=on if isinstance(on, bool) else None,
         mail=str(mail.get("text") or "") if isinstance(mail, dict) else "",
+        restarts=_restarts(),
     )
+
+
+def _restarts() -> list[Restart] | None:
+    """What was started again since the last start of everything."""
+    name = str(conf.get("pachyderm", "dashboard_restarts", fallback=""))
+    if not name:
+        return None
+    try:
+        with Path(name).open(encoding="utf-8", errors="replace") as file:
+            lines = deque(file, maxlen=MAX_RESTARTS)
+    except OSError:  # nothing has ended yet
+        return []
+    found = []
+    for line in reversed(lines):
+        try:
+            found.append(Restart.model_validate_json(line))
+        except ValidationError:  # a line of another version is left out: the rest of the page is worth more
+            continue
+    return found
 
 
 def _cameras(gateway: Gateway) -> list[Camera]:

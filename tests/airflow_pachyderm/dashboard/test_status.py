@@ -1,6 +1,7 @@
 """The first view: is everything all right."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,6 +44,7 @@ def test_before_anything_has_run_it_says_so(client: TestClient, pachyderm: Pachy
         "warnings": [],
         "mail_on": None,
         "mail": "",
+        "restarts": None,
     }
 
 
@@ -77,3 +79,15 @@ def test_cameras_invalid_images_runs_warnings_and_mail(client: TestClient, pachy
     ]
     assert [run["report"] and run["report"]["path"] for run in found["runs"]] == ["/reports/push_images/r.md", None]
     assert (found["told"], found["warnings"], found["mail_on"], found["mail"]) == (True, ["Rules: <b>"], False, "no connection")
+
+
+def test_parts_that_were_started_again(client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "restarts.jsonl"
+    monkeypatch.setenv("AIRFLOW__PACHYDERM__DASHBOARD_RESTARTS", str(file))
+    assert client.get("api/status").json()["restarts"] == []
+    ended = [{"part": "minipachd", "time": number, "how": "terminated by SIGKILL", "log": ["<b>"]} for number in range(30)]
+    file.write_text("\n".join(["{", *map(json.dumps, ended), '{"part": 1}']) + "\n")
+
+    found = client.get("api/status").json()["restarts"]
+
+    assert found == [*reversed(ended)][:19]

@@ -7,12 +7,13 @@ import * as format from "../format.js";
 import { empty, facts, heading, link, table, when } from "../parts.js";
 
 const REFRESH_MS = 10000;
+const DAY_SECONDS = 86400;
 
 export function view(query, { part }) {
   const body = h("div", { class: "stack" });
   part(body, "the status", {
     load: (signal) => get("status", {}, signal),
-    render: (data) => [summary(data), warnings(data), runs(data), cameras(data), invalid(data)],
+    render: (data) => [summary(data), warnings(data), runs(data), cameras(data), invalid(data), restarts(data)],
     every: () => REFRESH_MS,
   });
   return { title: "Status", element: h("div", { class: "stack" }, heading("Is everything all right?"), body) };
@@ -24,6 +25,8 @@ const card = (title, ...children) => h("section", { class: "card", "aria-label":
 function concerns(data) {
   const found = data.runs.filter((run) => run.state !== "success").map((run) => `the last run of ${run.dag_id} failed`);
   if (data.warnings.length) found.push(format.plural(data.warnings.length, "warning"));
+  const lately = restarted(data).filter((restart) => Date.now() / 1000 - restart.time < DAY_SECONDS);
+  if (lately.length) found.push(`${names(lately)}: ended by itself and was started again in the last 24 hours`);
   if (!data.told) found.push("no run has reported yet");
   return found;
 }
@@ -48,6 +51,9 @@ function summary(data) {
 const seconds = (text) => (text ? Date.parse(text) / 1000 : null);
 const moment = (text) => when(seconds(text));
 const invalidCount = (data) => `${format.number(data.invalid_count)}${data.invalid_count >= 1000 ? " or more" : ""}`;
+
+const restarted = (data) => data.restarts ?? [];
+const names = (restarts) => [...new Set(restarts.map((restart) => restart.part))].sort().join(", ");
 
 function warnings(data) {
   if (!data.told) return card("Warnings", empty("Not known yet", "Run bootstrap_pipelines or push_images: their reports say what is wrong with rules, model and settings."));
@@ -104,3 +110,26 @@ function invalid(data) {
     left > 0 && h("p", {}, link({ view: "repos", repo: "validate", path: "/invalid" }, `${format.number(left)} more`)),
   );
 }
+
+/** Parts of the installation that ended unasked; nothing where nobody writes that down. */
+function restarts(data) {
+  if (data.restarts === null) return null;
+  if (!data.restarts.length) return card("Started again", h("p", {}, "No part has ended by itself since the last start."));
+  return card(
+    "Started again",
+    h("p", {}, "Parts that ended by themselves and were started again since the last start, the newest first."),
+    table(
+      "Started again",
+      [
+        ["Part", (restart) => restart.part],
+        ["When", (restart) => when(restart.time)],
+        ["How it ended", (restart) => restart.how],
+        ["The end of its log", (restart) => logEnd(restart)],
+      ],
+      data.restarts,
+    ),
+  );
+}
+
+const logEnd = (restart) =>
+  restart.log.length ? h("details", {}, h("summary", {}, "show"), h("pre", { class: "log", tabindex: "0" }, restart.log.join("\n"))) : "empty";
