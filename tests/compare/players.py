@@ -17,6 +17,8 @@ _REPOS = ("r", "q", "p")  # those that can hold something: the other names are b
 _CLEANING_SECONDS = 600.0
 _MOST_COMMITS = 1  # whose files are read at the end of a sequence
 _OPTIONS = (("grpc.max_receive_message_length", 20 << 20),)
+_RETRIES = 5
+_TAKEN_BACK = "commit unexpectedly resulted in rollback"  # of a transaction by a busy server's database: nothing of the call is there
 _CHANGES = frozenset(
     (
         *("CreateRepo", "DeleteRepo", "CreateBranch", "DeleteBranch", "StartCommit", "FinishCommit", "ClearCommit", "ModifyFile"),
@@ -72,10 +74,15 @@ class Player:
         return self._attempt(lambda: getattr(self, f"_{call.name}")(**call.arguments))
 
     def _attempt(self, act: Callable[[], Any]) -> Answer:
-        try:
-            return "OK", act()
-        except grpc.RpcError as exc:
-            return exc.code().name, self._hide(exc.details() or "")
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                return "OK", act()
+            except grpc.RpcError as exc:
+                details = exc.details() or ""
+                if tries > _RETRIES or _TAKEN_BACK not in details:
+                    return exc.code().name, self._hide(details)
 
     def _settle(self, call: Call) -> Any:
         heads = []
