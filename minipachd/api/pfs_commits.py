@@ -162,6 +162,8 @@ class CommitCalls:
                 view.repo_row(repo)
             oldest = _in_repo(view, request, "from", self._dialect) if has_from else None
             newest = _in_repo(view, request, "to", self._dialect) if has_to else None
+            if oldest is not None and getattr(request, "from").id != oldest.id:
+                oldest = None  # Pachyderm looks for this very text among the ids on its way, so that all older commits follow
             if has_from and not has_to:
                 raise InvalidError("cannot use 'from' commit without 'to' commit")
             if request.reverse and has_to:

@@ -106,6 +106,7 @@ def test_lists_are_newest_first_and_can_be_cut(lab: Lab) -> None:
     assert lab.commits(repo, number=2) == ids[:1:-1]
     assert lab.commits(repo, reverse=True, number=2) == ids[:2]
     assert lab.commits(repo, to_commit=lab.at(repo, ids[3]), from_commit=lab.at(repo, ids[1])) == [ids[3], ids[2]]
+    assert lab.commits(repo, to_commit=lab.at(repo), from_commit=lab.at(repo, "master^2")) == ids[::-1], "only an id ends a list"
     assert lab.commits(repo, to_commit=lab.at(repo)) == ids[::-1]
     assert lab.commits(repo, to_commit=lab.at(repo), number=1) == ids[3:]
     with refused("UNKNOWN", "from.* commit without .*to"):
