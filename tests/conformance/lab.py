@@ -298,7 +298,11 @@ class Lab:
     # Waiting
 
     def eventually(self, look: Callable[[], _T], what: str) -> _T:
-        """What ``look`` gives once it is true, for what no call of Pachyderm waits for."""
+        """What ``look`` gives once it is true, for what no call of Pachyderm waits for.
+
+        That is a job that begins to run (InspectJob waits for its end, SubscribeJob sends each job once, when it is made), the state of a
+        pipeline (there is no such call), and the lines of a log that is still written.
+        """
         give_up, pause = time.monotonic() + self.target.wait_seconds, 0.02
         while not (found := look()):
             if time.monotonic() > give_up:
