@@ -53,7 +53,16 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     engine.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
+def empty_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """For a module whose repos are pipelines in other tests."""
+    engine = Engine(tmp_path_factory.mktemp("minipachd"))
+    engine.start()
+    yield engine
+    engine.stop()
+
+
+@pytest.fixture(scope="module")
 def pachyderm(engine: Engine) -> Iterator[Pachyderm]:
     """Makes what the tests then look at through the page."""
     server = Server(engine.connection)

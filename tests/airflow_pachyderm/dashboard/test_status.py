@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -12,21 +11,8 @@ from tests.airflow_pachyderm.dashboard.pachyderm import Pachyderm
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """One of its own: these repos are pipelines in other tests."""
-    engine = Engine(tmp_path_factory.mktemp("minipachd-status"))
-    engine.start()
-    yield engine
-    engine.stop()
-
-
-@pytest.fixture(scope="module")
-def pachyderm(engine: Engine) -> Any:
-    from airflow_pachyderm.client.channel import Server
-
-    server = Server(engine.connection)
-    yield Pachyderm(server)
-    server.close()
+def engine(empty_engine: Engine) -> Engine:
+    return empty_engine
 
 
 def test_before_anything_has_run_it_says_so(client: TestClient, pachyderm: Pachyderm) -> None:

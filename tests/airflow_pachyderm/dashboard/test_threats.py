@@ -16,21 +16,8 @@ COUNTS = {"total": 2, "devices": {"dev1": 1, "dev2": 1}, "per_day": {"2017-11-29
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """One of its own: these repos are pipelines in other tests."""
-    engine = Engine(tmp_path_factory.mktemp("minipachd-threats"))
-    engine.start()
-    yield engine
-    engine.stop()
-
-
-@pytest.fixture(scope="module")
-def pachyderm(engine: Engine) -> Any:
-    from airflow_pachyderm.client.channel import Server
-
-    server = Server(engine.connection)
-    yield Pachyderm(server)
-    server.close()
+def engine(empty_engine: Engine) -> Engine:
+    return empty_engine
 
 
 @pytest.fixture(scope="module")
