@@ -19,14 +19,12 @@ from airflow_pachyderm.client.answers import Commit
 from airflow_pachyderm.client.channel import Server
 from airflow_pachyderm.client.errors import RetryPolicy
 from airflow_pachyderm.client.pfs import PfsClient
-from airflow_pachyderm.client.push import Owner, Push, PushResult, description_prefix, holds
+from airflow_pachyderm.client.push import Owner, Push, PushResult, description_prefix
 from airflow_pachyderm.connection import PachydermConnection
 from airflow_pachyderm.exceptions import (
-    PachydermConflictError,
     PachydermError,
     PachydermInvalidError,
     PachydermNotFoundError,
-    PachydermSourceError,
     PachydermUnavailableError,
 )
 from airflow_pachyderm.files import Batch, SourceFile, list_folder
@@ -79,124 +77,9 @@ def expected(folder: Path) -> dict[str, bytes]:
     return {f"/{path.name}": path.read_bytes() for path in folder.iterdir()}
 
 
-def test_a_batch_is_one_finished_commit(pfs: PfsClient, repo: str, folder: Path) -> None:
-    result = push(pfs, repo, folder)
-
-    (commit,) = commits(pfs, repo)
-    assert (commit.commit_set, commit.finished, commit.error) == (result.commit_set, True, "")
-    assert commit.description.startswith("[airflow:dag/run/task/-1#")
-    assert "] 10 files, try " in commit.description
-    assert (result.reused, result.files, result.size_bytes) == (False, 10, 10 * 65536)
-    assert content(pfs, repo) == expected(folder)
-
-
-@BOTH_DIALECTS
-def test_the_same_push_again_uses_its_commit(pfs: PfsClient, repo: str, folder: Path) -> None:
-    first = push(pfs, repo, folder)
-    again = push(pfs, repo, folder)
-
-    assert (again.commit_set, again.reused, again.size_bytes) == (first.commit_set, True, 0)
-    assert len(commits(pfs, repo)) == 1
-
-
-@BOTH_DIALECTS
-def test_another_run_makes_its_own_commit_of_the_same_files(pfs: PfsClient, repo: str, folder: Path) -> None:
-    push(pfs, repo, folder, key="dag/run1/task/-1")
-    push(pfs, repo, folder, key="dag/run11/task/-1")
-
-    assert len(commits(pfs, repo)) == 2
-    assert content(pfs, repo) == expected(folder)
-
-
-@BOTH_DIALECTS
-def test_commits_are_listed_newest_first_from_a_time_on(pfs: PfsClient, repo: str, folder: Path) -> None:
-    made = [push(pfs, repo, folder, key=key).commit_set for key in ("a", "b", "c")]
-    now = commits(pfs, repo)[0].started
-
-    assert [commit.commit_set for commit in pfs.list_commits(repo, since=now - 1000)] == made[::-1]
-    assert pfs.list_commits(repo, since=now + 1000) == []
-
-
-def test_a_push_whose_files_changed_makes_a_new_commit(pfs: PfsClient, repo: str, folder: Path) -> None:
-    push(pfs, repo, folder)
-    (folder / "0.jpg").write_bytes(b"longer than it was" * 10_000)
-
-    assert not push(pfs, repo, folder).reused
-
-    assert content(pfs, repo) == expected(folder)
-
-
 def test_what_is_no_id_is_never_dropped(pfs: PfsClient) -> None:
     with pytest.raises(PachydermInvalidError, match="'' is no id of a commit set"):
         pfs.drop_commit_set("")
-
-
-@BOTH_DIALECTS
-def test_a_commit_that_is_not_accepted_is_made_again(pfs: PfsClient, repo: str, folder: Path) -> None:
-    first = push(pfs, repo, folder)
-    asked: list[str] = []
-
-    def refuse(commit_set: str) -> bool:
-        asked.append(commit_set)
-        return False
-
-    assert push(pfs, repo, folder, accept=refuse).commit_set != first.commit_set
-
-    assert asked == [first.commit_set]
-
-
-def test_a_put_replaces_the_file(pfs: PfsClient, repo: str, tmp_path: Path) -> None:
-    for number, text in enumerate((b"first and long", b"second", b"")):
-        (tmp_path / "a").write_bytes(text)
-        push(pfs, repo, tmp_path, key=f"k{number}")
-
-    assert content(pfs, repo) == {"/a": b""}
-
-
-@BOTH_DIALECTS
-def test_deletions_come_before_the_files(pfs: PfsClient, repo: str, folder: Path) -> None:
-    push(pfs, repo, folder)
-    batch = Batch([SourceFile("/new/1.jpg", str(folder / "1.jpg"))], deletes=[f"/{number}.jpg" for number in range(9)])
-
-    Push(pfs, repo=repo, branch="master", key="k", batch=batch).run()
-
-    assert set(content(pfs, repo)) == {"/9.jpg", "/new/1.jpg"}
-
-
-@BOTH_DIALECTS
-def test_a_file_that_cannot_be_read_leaves_no_commit(pfs: PfsClient, repo: str, folder: Path) -> None:
-    files = list(list_folder(str(folder)))
-    (folder / "7.jpg").unlink()
-
-    with pytest.raises(PachydermSourceError, match=r"7\.jpg"):
-        push(pfs, repo, files)
-
-    assert commits(pfs, repo) == []
-
-
-@BOTH_DIALECTS
-def test_a_path_that_pachyderm_refuses_leaves_no_commit(pfs: PfsClient, repo: str, folder: Path) -> None:
-    with pytest.raises(PachydermInvalidError, match="path"):
-        push(pfs, repo, [SourceFile("/a*b.jpg", str(folder / "1.jpg"))])
-
-    assert commits(pfs, repo) == []
-
-
-@BOTH_DIALECTS
-def test_a_repo_that_is_missing_is_named(pfs: PfsClient, folder: Path) -> None:
-    with pytest.raises(PachydermNotFoundError, match="nowhere"):
-        push(pfs, "nowhere", folder)
-
-
-def test_a_connection_cut_in_the_middle_is_bridged(engine: Engine, repo: str, folder: Path) -> None:
-    with CuttingProxy(engine.address) as proxy:
-        for pfs in client(f"127.0.0.1:{proxy.port}", PATIENT):
-            proxy.cut_after(300_000, times=2)
-            push(pfs, repo, folder)
-
-            assert proxy.cuts == 2
-            assert [commit.finished for commit in commits(pfs, repo)] == [True]
-            assert content(pfs, repo) == expected(folder)
 
 
 def test_a_connection_that_stays_cut_leaves_no_commit_after_the_next_try(engine: Engine, pfs: PfsClient, repo: str, folder: Path) -> None:
@@ -226,55 +109,6 @@ def test_a_server_that_dies_in_the_middle(own_engine: Engine, folder: Path) -> N
             assert pushing.result().files == 10
             assert [commit.finished for commit in commits(pfs, "images")] == [True]
             assert content(pfs, "images") == expected(folder)
-
-
-def test_a_worker_that_is_killed_leaves_its_commit_to_the_next_try(engine: Engine, pfs: PfsClient, repo: str, folder: Path) -> None:
-    with ImageSite(folder) as site:
-        site.stall_on("7.jpg")
-        code = f"""
-from airflow_pachyderm.client.channel import Server
-from airflow_pachyderm.client.pfs import PfsClient
-from airflow_pachyderm.client.push import Push
-from airflow_pachyderm.connection import PachydermConnection
-from airflow_pachyderm.files import Batch, list_folder
-host, _, port = {engine.address!r}.rpartition(":")
-pfs = PfsClient(Server(PachydermConnection("test", host, int(port))))
-Push(pfs, repo={repo!r}, branch="master", key="dag/run/task/-1", batch=Batch(list(list_folder({site.url!r})))).run()
-"""
-        worker = subprocess.Popen([sys.executable, "-c", code])
-        assert site.stalled.wait(60)
-        worker.kill()
-        worker.wait()
-        site.resume()
-        assert [commit.finished for commit in commits(pfs, repo)] == [False]
-
-        push(pfs, repo, list(list_folder(site.url)))
-
-    assert [commit.finished for commit in commits(pfs, repo)] == [True]
-    assert content(pfs, repo) == expected(folder)
-
-
-def test_a_stopped_push_ends_at_once_and_leaves_no_commit(pfs: PfsClient, repo: str, folder: Path) -> None:
-    with ImageSite(folder) as site:
-        site.stall_on("0.jpg")
-        running = Push(pfs, repo=repo, branch="master", key="k", batch=Batch(list(list_folder(site.url))))
-        pushing = InThread(running.run)
-        assert site.stalled.wait(60)
-        running.stop()
-
-        with pytest.raises(PachydermError, match="was stopped"):
-            pushing.result()
-
-    assert commits(pfs, repo) == []
-
-
-@BOTH_DIALECTS
-def test_another_open_commit_is_waited_for(pfs: PfsClient, repo: str, folder: Path) -> None:
-    other, _, pushing = push_behind_another(pfs, repo, folder)
-    pfs.finish_commit(other)
-    pushed = pushing.result()
-
-    assert [commit.commit_set for commit in commits(pfs, repo)] == [pushed.commit_set, other.commit_set]
 
 
 HOURS = RetryPolicy(first_pause_seconds=7200, max_pause_seconds=7200)
@@ -309,16 +143,6 @@ def push_behind_another(pfs: PfsClient, repo: str, folder: Path) -> "tuple[Commi
     return other, running, pushing
 
 
-@BOTH_DIALECTS
-def test_another_commit_that_stays_open_is_named_and_left_alone(pfs: PfsClient, repo: str, folder: Path) -> None:
-    other = pfs.start_commit_once(repo, "master", "by hand")
-
-    with pytest.raises(PachydermConflictError, match=rf"{other.commit_set} .*is open for more than 0 s \(description: by hand\)"):
-        push(pfs, repo, folder, branch_timeout=0.1)
-
-    assert [(commit.commit_set, commit.finished) for commit in commits(pfs, repo)] == [(other.commit_set, False)]
-
-
 def test_a_push_waits_for_several_others_as_long_as_each_of_them_goes_on(
     pfs: PfsClient, repo: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -340,21 +164,6 @@ def test_a_push_waits_for_several_others_as_long_as_each_of_them_goes_on(
     assert content(pfs, repo) == expected(folder)
 
 
-@BOTH_DIALECTS
-def test_an_open_commit_whose_owner_is_gone_is_dropped(pfs: PfsClient, repo: str, folder: Path) -> None:
-    class Gone(Owner):
-        def is_gone(self, commit: Commit) -> bool:
-            return commit.description.endswith("by a/b/c/-1")
-
-    pfs.start_commit_once(repo, "master", "[airflow:a/b/c/-1#0123456789abcdef] 1 files, try 0123abcd by a/b/c/-1")
-
-    pushed = push(pfs, repo, folder, owner=Gone("d/e/f/-1"), branch_timeout=0.1)
-
-    (commit,) = commits(pfs, repo)
-    assert commit.commit_set == pushed.commit_set
-    assert commit.description.endswith(" by d/e/f/-1")
-
-
 def test_a_lost_answer_to_the_start_is_no_second_commit() -> None:
     from google.protobuf.empty_pb2 import Empty
 
@@ -373,41 +182,6 @@ def test_a_lost_answer_to_the_start_is_no_second_commit() -> None:
 
         pfs.server.close()
     assert len(pachd.requests("StartCommit")) == 2
-
-
-@BOTH_DIALECTS
-def test_two_tries_of_one_push_at_once_end_with_one_commit(pfs: PfsClient, repo: str, folder: Path) -> None:
-    """The later one, which must take the earlier one for dead, drops its commit; the earlier one fails and finds the later one's."""
-    with ImageSite(folder) as site:
-        files = list(list_folder(site.url))
-        site.stall_on("5.jpg")
-        earlier = InThread(push, pfs, repo, files)
-        assert site.stalled.wait(60)
-        later = push(pfs, repo, files)
-        site.resume()
-        with pytest.raises(PachydermError):
-            earlier.result()
-
-        assert push(pfs, repo, files).commit_set == later.commit_set
-
-    assert [(commit.commit_set, commit.finished) for commit in commits(pfs, repo)] == [(later.commit_set, True)]
-
-
-def test_parallel_pushes_make_one_commit_each(engine: Engine, repo: str, folder: Path) -> None:
-    for pfs in client(engine.address, PATIENT):
-        threads = [
-            threading.Thread(
-                target=push, args=(pfs, repo, [SourceFile(f"/{number}.jpg", str(folder / f"{number}.jpg"))]), kwargs={"key": f"k{number}"}
-            )
-            for number in range(6)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-        assert len(commits(pfs, repo)) == 6
-        assert set(content(pfs, repo)) == {f"/{number}.jpg" for number in range(6)}
 
 
 class Alive(Owner):
@@ -489,17 +263,6 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
     grown_kib = int(done.stdout.splitlines()[-1])
     assert grown_kib < 60 << 10
-
-
-@BOTH_DIALECTS
-def test_holds_compares_content(pfs: PfsClient, repo: str, folder: Path) -> None:
-    file = SourceFile("/0.jpg", str(folder / "0.jpg"))
-    assert not holds(pfs, repo, "master", file)
-    push(pfs, repo, folder)
-
-    assert holds(pfs, repo, "master", file)
-    assert not holds(pfs, repo, "master", SourceFile("/0.jpg", str(folder / "1.jpg")))
-    assert not holds(pfs, repo, "master", SourceFile("/none.jpg", str(folder / "0.jpg")))
 
 
 def test_a_key_cannot_pass_for_another() -> None:

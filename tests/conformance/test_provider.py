@@ -321,10 +321,11 @@ def test_pipelines_are_created_once_and_updated_when_their_spec_differs(lab: Lab
         create(lab.name(), paralelism=3)
 
 
-def test_a_spec_that_reads_a_missing_repo_names_it(lab: Lab) -> None:
+def test_a_spec_that_reads_a_missing_repo_names_both(lab: Lab, tmp_path: Path) -> None:
     spec = {"pipeline": {"name": lab.name()}, "input": {"pfs": {"repo": "nowhere", "glob": "/*"}}, "transform": {"cmd": ["true"]}}
-    with pytest.raises(PachydermNotFoundError, match=r"create pipeline .*nowhere"):
-        task(lab, PachydermCreatePipelineOperator, spec=spec).run()
+    (tmp_path / "p.json").write_text(json.dumps(spec))
+    with pytest.raises(PachydermNotFoundError, match=r"create pipeline .* from .*p\.json.*nowhere"):
+        task(lab, PachydermCreatePipelineOperator, spec=str(tmp_path / "p.json")).run()
 
 
 def test_pipelines_are_stopped_started_ticked_and_deleted(lab: Lab) -> None:
@@ -356,6 +357,8 @@ def test_a_secret_comes_from_a_connection_and_is_replaced(lab: Lab, monkeypatch:
     for _ in range(2):
         task(lab, PachydermCreateSecretOperator, secret=secret, source_conn_id="mail", fields=fields).run()
     assert lab.client.inspect_secret(secret).secret.name == secret
+    with pytest.raises(PachydermInvalidError, match=r"Connection mail has no value in extra\.zone"):
+        task(lab, PachydermCreateSecretOperator, secret=secret, source_conn_id="mail", fields={"Z": "extra.zone"}).run()
 
 
 # Waiting for others' work
@@ -415,8 +418,8 @@ def test_the_commit_sensor_waits_for_the_next_commit(lab: Lab, deferrable: bool)
     first = lab.put(repo, {"/a": ""})
     sensor = {"kind": PachydermCommitSensor, "repo": repo, "poke_interval": 0.1, "deferrable": deferrable}
     assert value_of(task(lab, **sensor, after="").run()) == {"commit": first}
-    with pytest.raises(Exception, match=r"waiting|timed out"):
-        task(lab, **sensor, after=first, timeout=0.3).run()
+    with pytest.raises(Exception, match=rf"Still waiting for a new commit on {repo}@master after 0 s|timed out"):
+        task(lab, **sensor, timeout=0.3).run()
     second = lab.start(repo)
     with pytest.raises(Exception, match=r"waiting|timed out"):  # an open one is no news
         task(lab, **sensor, after=first, timeout=0.3).run()

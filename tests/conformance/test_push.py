@@ -70,6 +70,7 @@ def test_a_batch_is_one_finished_commit_and_stays_one(lab: Lab, pfs: PfsClient, 
     (commit,) = pfs.list_commits(repo)
     assert (commit.repo, commit.branch, commit.commit_set, commit.finished, commit.error) == (repo, "master", first.commit_set, True, "")
     assert commit.description.startswith(f"[airflow:{KEY}#")
+    assert "] 10 files, try " in commit.description
     assert (first.reused, first.files, first.size_bytes) == (False, 10, 10 * 65536)
     assert (again.commit_set, again.reused, again.size_bytes) == (first.commit_set, True, 0)
     assert lab.files(repo) == expected(folder)
