@@ -13,19 +13,30 @@ from tests.dags.quick_stages import write_stages
 from tests.support import Engine
 
 
+@pytest.fixture(scope="session")
+def pachd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """One server for all tests, each of which finds it empty."""
+    with Engine(tmp_path_factory.mktemp("pachd")) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The quick stages' specs."""
+    return write_stages(tmp_path_factory.mktemp("stages"))
+
+
 @pytest.fixture
-def hook(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[PachydermHook]:
+def hook(pachd: Engine, stages: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PachydermHook]:
     """The default connection, to a server with repos and pipelines but no model, rules or images."""
-    root = tmp_path_factory.mktemp("pachd")
-    with Engine(root) as engine:
-        host, _, port = engine.address.rpartition(":")
-        monkeypatch.setenv("AIRFLOW_CONN_PACHYDERM_DEFAULT", json.dumps({"conn_type": "pachyderm", "host": host, "port": int(port)}))
-        hook = PachydermHook()
-        stages: Path = write_stages(root / "stages")
-        for repo in settings.REPOS:
-            hook.pfs.create_repo(repo)
-        for folder in settings.PIPELINES.values():
-            for spec in load_specs(stages / folder / "pipeline.json"):
-                hook.pps.create_pipeline(spec, name=folder)
-        yield hook
-        hook.server.close()
+    host, _, port = pachd.address.rpartition(":")
+    monkeypatch.setenv("AIRFLOW_CONN_PACHYDERM_DEFAULT", json.dumps({"conn_type": "pachyderm", "host": host, "port": int(port)}))
+    hook = PachydermHook()
+    for repo in settings.REPOS:
+        hook.pfs.create_repo(repo)
+    for folder in settings.PIPELINES.values():
+        for spec in load_specs(stages / folder / "pipeline.json"):
+            hook.pps.create_pipeline(spec, name=folder)
+    yield hook
+    hook.server.close()
+    pachd.client.delete_all()
