@@ -1,15 +1,12 @@
 """What the provider's tests need."""
 
-import contextlib
-import functools
 import itertools
-import os
 import socket
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support import Engine
+from tests.support import Engine, usual_dialect
 
 _numbers = itertools.count()
 
@@ -22,20 +19,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
-def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Engine]]:
-    """One server of each dialect that a test asks for; it may read the test files itself."""
-    files = str(tmp_path_factory.getbasetemp())
-    with contextlib.ExitStack() as running:
-        yield functools.cache(
-            lambda speak: running.enter_context(Engine(tmp_path_factory.mktemp("engine"), "--allow-files", files, speak=speak))
-        )
-
-
 @pytest.fixture
 def speak() -> str:
     """The Pachyderm that the server answers as; a test marked with ``BOTH_DIALECTS`` meets either."""
-    return os.environ.get("MINIPACHD_SPEAK", "2.12")
+    return usual_dialect()
 
 
 @pytest.fixture

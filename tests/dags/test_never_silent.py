@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -53,7 +54,7 @@ class Airflow:
 
 
 @pytest.fixture(scope="module")
-def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+def airflow(airflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     root = tmp_path_factory.mktemp("site")
     (root / "landing").mkdir()
     with Engine(root / "pachd") as engine:
@@ -71,7 +72,8 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
             "TUSKWATCH_LANDING": str(root / "landing"),
             "TUSKWATCH_RETRY_SECONDS": "0",
         }
-        subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], env=env, check=True, capture_output=True, cwd=REPOSITORY)
+        (root / "airflow").mkdir()
+        shutil.copy(airflow_database, root / "airflow")
         log = root / "runner.log"
         with log.open("w") as stderr:
             command = [sys.executable, "-m", "tests.dags.dag_runner"]

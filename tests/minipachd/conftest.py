@@ -1,9 +1,9 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support import Engine
+from tests.support import Engine, usual_dialect
 
 
 @pytest.fixture
@@ -14,24 +14,27 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="module")
-def shared_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+def shared_engine(engines: Callable[[str], Engine]) -> Iterator[Engine]:
     """One server for a module's tests, which choose names of their own. It may read and write the folders of tests."""
-    with Engine(tmp_path_factory.mktemp("engine"), "--allow-files", str(tmp_path_factory.getbasetemp())) as engine:
-        yield engine
+    yield from _emptied(engines(usual_dialect()))
 
 
 @pytest.fixture(scope="module")
-def engine_2_12(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+def engine_2_12(engines: Callable[[str], Engine]) -> Iterator[Engine]:
     """One server for a module's tests, which answers as Pachyderm 2.12 does."""
-    with Engine(tmp_path_factory.mktemp("engine"), speak="2.12") as engine:
-        yield engine
+    yield from _emptied(engines("2.12"))
 
 
 @pytest.fixture(scope="module")
-def engine_2_7(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+def engine_2_7(engines: Callable[[str], Engine]) -> Iterator[Engine]:
     """One server for a module's tests, which answers as Pachyderm 2.7 does."""
-    with Engine(tmp_path_factory.mktemp("engine"), speak="2.7") as engine:
-        yield engine
+    yield from _emptied(engines("2.7"))
+
+
+def _emptied(engine: Engine) -> Iterator[Engine]:
+    """A server, of which the next module finds nothing."""
+    yield engine
+    engine.client.delete_all()
 
 
 @pytest.fixture(params=("2.12", "2.7"))

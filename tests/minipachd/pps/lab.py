@@ -44,11 +44,17 @@ class Lab:
     """A client with shorter words. Names of repos are those of pipelines."""
 
     def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+        self.engine, self._logged = engine, 0
+        self._logged = len(self.log)
 
     @property
     def client(self) -> Client:
         return self.engine.client
+
+    @property
+    def log(self) -> str:
+        """What the server has logged since this lab was made."""
+        return self.engine.log.read_text()[self._logged :]
 
     def repo(self, name: str = "in") -> None:
         self.client.create_repo(name)

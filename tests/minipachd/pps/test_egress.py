@@ -78,7 +78,7 @@ def test_a_job_can_be_stopped_while_it_waits_for_its_url(lab: Lab, tmp_path: Pat
 def test_a_job_timeout_ends_it_too(lab: Lab, tmp_path: Path) -> None:
     lab.repo()
     (tmp_path / "to").touch()
-    lab.pipeline("copy", job_timeout={"seconds": 1}, **egress(tmp_path / "to"))
+    lab.pipeline("copy", job_timeout={"seconds": 3}, **egress(tmp_path / "to"))
 
     job = lab.run({"/a": "1"})["copy"]
 

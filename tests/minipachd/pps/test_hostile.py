@@ -189,7 +189,7 @@ def test_log_lines_that_cannot_be_written_are_lost_and_the_jobs_go_on(lab: Lab) 
     job = lab.run({"/b": "1"})["copy"]
 
     assert job.state == JobState.JOB_SUCCESS
-    assert "log lines of pipeline default/copy are lost" in lab.engine.log.read_text()
+    assert "log lines of pipeline default/copy are lost" in lab.log
     directory.unlink()
 
 

@@ -64,7 +64,7 @@ def test_whatever_ends_a_running_job_its_code_dies_and_the_next_job_is_right(lab
     assert lab.files("slow") == lab.files("below") == lab.files("in")
     ended = (JobState.JOB_SUCCESS, JobState.JOB_FAILURE, JobState.JOB_KILLED, JobState.JOB_UNRUNNABLE)
     assert [job for name in ("slow", "below") for job in lab.client.list_job(name) if job.state not in ended] == []
-    assert "Traceback" not in lab.engine.log.read_text()
+    assert "Traceback" not in lab.log
 
 
 def test_a_killed_server_goes_on_with_jobs_in_every_state(own_lab: Lab, tmp_path: Path) -> None:

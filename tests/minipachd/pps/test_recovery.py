@@ -102,4 +102,4 @@ def test_whatever_moment_the_server_is_killed_at_the_output_is_right_in_the_end(
     assert {path: data.decode() for path, data in lab.files("upper").items()} == {path: text.upper() for path, text in expected.items()}
     assert lab.files("sum")["/all"].decode() == "".join(expected[path].upper() for path in sorted(expected))
     assert {job.state for job in lab.client.list_job("upper")} == {JobState.JOB_SUCCESS}
-    assert "Traceback" not in lab.engine.log.read_text()
+    assert "Traceback" not in lab.log

@@ -202,7 +202,7 @@ def test_deleting_pipelines_at_any_point_of_their_jobs_returns(lab: Lab) -> None
         lab.pipeline("second", "echo x", reads=pfs("first"))
         lab.put({"/a": "1"})
         lab.client.delete_all()
-    assert "Traceback" not in lab.engine.log.read_text()
+    assert "Traceback" not in lab.log
 
 
 def test_an_update_kills_the_running_job_and_goes_on_with_the_new_version(lab: Lab, tmp_path: Path) -> None:
