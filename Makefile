@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-done
 
-.PHONY: help setup lock demo up down status password reset service backup restore model images push-images test test-all bench conformance lint format clean
+.PHONY: help setup lock demo up down status password reset service backup restore model images push-images test test-fast test-thorough test-all bench conformance lint format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -63,10 +63,16 @@ push-images: setup  ## push the stage images and write specs that name them: REG
 	@test -n '$(REGISTRY)' || { echo 'give REGISTRY, for example us-east1-docker.pkg.dev/PROJECT/tuskwatch' >&2; exit 1; }
 	$(BIN)/python -m dags.provisioning.push_images '$(REGISTRY)'
 
-test: setup  ## the default test suite
-	$(BIN)/python -m pytest
+test: setup  ## the default test suite, on all cores up to four
+	$(BIN)/python -m pytest -n logical
 
-test-all: setup  ## the slow tests too: long runs in real Airflow, compose, crashes by the hundred
+test-fast: setup  ## its quick part: no whole stack, no browser, no container, no row of servers
+	$(BIN)/python -m pytest -n logical -m 'not slow and not thorough and not e2e and not browser and not docker and not servers'
+
+test-thorough: setup  ## what the default suite has a leaner version of
+	$(BIN)/python -m pytest -n logical -m 'thorough and not slow'
+
+test-all: setup  ## everything, one by one: also long runs in real Airflow, compose, crashes by the hundred
 	$(BIN)/python -m pytest -m ''
 
 conformance: setup  ## one set of expectations for any server: PACHYDERM_ADDRESS=host:port, or minipachd as 2.12 and as 2.7

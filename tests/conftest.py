@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
@@ -34,6 +35,89 @@ os.environ["HOME"] = _HOME
 os.environ["AIRFLOW_HOME"] = os.path.join(_HOME, "airflow")  # noqa: PTH118 - a string for the environment
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
+
+# How long an example takes says more about what else runs on the machine than about the code.
+hypothesis.settings.register_profile("tuskwatch", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("tuskwatch")
+
+# What tests of a folder share when they run side by side (pytest -n): one process, one after the other. Those of any other folder share it
+# with the tests of their file.
+_TOGETHER = {
+    "browser": "stacks",  # whole stacks want the ports 8080 and 30650, and most of a small machine
+    "e2e": "stacks",
+    "docker": "docker",  # one engine, and images under one name
+    "conformance": "conformance",  # one server of each dialect
+}
+# These begin first, in this order, so that no long one is left for the end.
+_FIRST = ("stacks", "docker", "conformance", "provisioning/test_dags.py", "dags/test_never_silent.py", "laptop/test_supervisor.py")
+
+# Marked as ``servers``: files whose tests take 5 s of a core and more. The fast tests are without them, and without the older dialect.
+_SERVERS = (
+    "airflow_pachyderm/dashboard/test_outage.py",
+    "airflow_pachyderm/test_failure.py",
+    "airflow_pachyderm/test_openlineage.py",
+    "airflow_pachyderm/test_operators.py",
+    "airflow_pachyderm/test_push.py",
+    "benchmarks/",
+    "compare/",
+    "conformance/test_jobs.py",
+    "conformance/test_pipelines.py",
+    "conformance/test_provider.py",
+    "conformance/test_push.py",
+    "conformance/test_stages.py",
+    "dags/test_docs.py",
+    "dags/test_never_silent.py",
+    "dags/test_runs.py",
+    "laptop/",
+    "minipachd/api/test_crashes.py",
+    "minipachd/api/test_dialects.py",
+    "minipachd/api/test_durability.py",
+    "minipachd/api/test_filesets.py",
+    "minipachd/api/test_foreign.py",
+    "minipachd/api/test_limits.py",
+    "minipachd/pps/test_batching.py",
+    "minipachd/pps/test_egress.py",
+    "minipachd/pps/test_hostile.py",
+    "minipachd/pps/test_model.py",
+    "minipachd/pps/test_outputs.py",
+    "minipachd/pps/test_races.py",
+    "minipachd/pps/test_recovery.py",
+    "minipachd/pps/test_runaways.py",
+    "minipachd/pps/test_runtime.py",
+    "minipachd/upkeep/",
+    "provisioning/test_dags.py",
+    "stages/test_demo_model.py",
+    "stages/test_hostile.py",
+)
+
+
+@pytest.hookimpl(tryfirst=True)  # before any are deselected, and before xdist reads the groups
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Say which tests are not among the fast ones and which share a process."""
+    for item in items:
+        if _path(item).startswith(_SERVERS) or _dialect(item) == "2.7":
+            item.add_marker(pytest.mark.servers)
+    if not hasattr(config, "workerinput"):
+        return
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    rank = {name: number for number, name in enumerate(_FIRST)}
+    items.sort(key=lambda item: rank.get(_group(item).partition(" ")[0], len(rank)))
+
+
+def _path(item: pytest.Item) -> str:
+    return str(item.path.relative_to(Path(__file__).parent))
+
+
+def _dialect(item: pytest.Item) -> str:
+    """Of a test that each dialect's server is asked; empty for any other."""
+    found = item.callspec.params.get("server") if isinstance(item, pytest.Function) and hasattr(item, "callspec") else None
+    return found if isinstance(found, str) else ""
+
+
+def _group(item: pytest.Item) -> str:
+    path = _path(item)
+    return f"{_TOGETHER.get(path.partition('/')[0], path)} {_dialect(item)}".strip()
 
 
 def _for_all_processes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -21,6 +21,7 @@ from tests.browser.site import Site
 pytestmark = [pytest.mark.browser, pytest.mark.e2e, pytest.mark.timeout(600)]
 
 STAGES = ("validate", "object-detect", "threat-detect", "plot")
+LONGEST_PAUSE_MS = 8000  # between two looks at the jobs
 
 
 def newest_set(site: Site) -> str:
@@ -47,7 +48,8 @@ def settled(page: Page) -> None:
     page.wait_for_function("[...document.images].every(image => image.complete || image.loading === 'lazy')")
 
 
-# First, while there is nothing but the demo to be seen.
+# First, while there is nothing but the demo to be seen. The tests below look at the same views.
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", VIEWS)
 def test_pictures_for_the_readme(
     open_context: Callable[..., BrowserContext], site: Site, request: pytest.FixtureRequest, tmp_path: Path, name: str
@@ -196,8 +198,11 @@ def test_a_running_job_goes_on_without_a_reload(page: Page, site: Site, pachyder
 
 def test_nothing_is_asked_for_while_the_tab_is_hidden(page: Page, site: Site) -> None:
     asked: list[str] = []
+    page.clock.install()
     page.goto(site.dashboard(view="jobs"))
     expect(page.locator("li.row").first).to_be_visible()
+    with page.expect_request(re.compile("api/jobsets")):
+        page.clock.run_for(LONGEST_PAUSE_MS)  # so it does while the tab is seen
     page.evaluate("""() => {
         Object.defineProperty(document, "hidden", {get: () => window.away, configurable: true});
         window.away = true;
@@ -206,7 +211,7 @@ def test_nothing_is_asked_for_while_the_tab_is_hidden(page: Page, site: Site) ->
     page.wait_for_load_state("networkidle")
     page.on("request", lambda request: asked.append(request.url))
 
-    page.wait_for_timeout(8000)  # longer than the longest pause between two looks at the jobs
+    page.clock.run_for(10 * LONGEST_PAUSE_MS)
     assert asked == []
 
     with page.expect_request(re.compile("api/jobsets")):
@@ -262,8 +267,15 @@ def test_names_and_texts_from_pachyderm_are_never_markup(page: Page, site: Site,
     assert page.evaluate("window.owned") is None
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(
+    ("scheme", "width"),
+    [
+        ("light", 1280),
+        ("dark", 390),
+        pytest.param("light", 390, marks=pytest.mark.thorough),
+        pytest.param("dark", 1280, marks=pytest.mark.thorough),
+    ],
+)
 def test_no_serious_accessibility_fault(open_context: Callable[..., BrowserContext], site: Site, scheme: str, width: int) -> None:
     page = open_context(viewport={"width": width, "height": 844}, color_scheme=scheme, bypass_csp=True).new_page()
     views = VIEWS | {"commit": {"view": "jobs", "set": newest_set(site)}, "commits": {"view": "repos", "repo": "images", "tab": "commits"}}
@@ -322,6 +334,8 @@ def test_everything_can_be_reached_by_keyboard(page: Page, site: Site) -> None:
     assert page.evaluate("document.activeElement.id") == "main"
 
 
+# The server's part of it: tests/airflow_pachyderm/dashboard/test_access.py
+@pytest.mark.thorough
 def test_it_works_below_a_path(page: Page, site: Site, below_a_path: str) -> None:
     page.goto(f"{below_a_path}/plugin/pachyderm")
     framed(page).get_by_role("link", name="Pipelines", exact=True).click()

@@ -169,6 +169,7 @@ def test_by_image_a_pipeline_runs_in_it_where_docker_has_it_and_as_a_process_els
         assert lab.files("outside")["/where"].decode().split(":")[0] == str(Path(sys.executable).parent)
 
 
+@pytest.mark.thorough
 def test_the_four_stages_in_their_images(build, lab, material):
     for repo in ("images", "model", "rules"):
         lab.repo(repo)

@@ -14,7 +14,8 @@ from tests.support_data import REPOSITORY
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(BUILD_SECONDS)]
 
-STAGES = ("validate", "object-detect", "threat-detect", "plot")
+# Building the other three takes minutes; test_dockerfiles.py holds them to the one of validate, which the default suite builds and runs.
+STAGES = ("validate", *(pytest.param(stage, marks=pytest.mark.thorough) for stage in ("object-detect", "threat-detect", "plot")))
 RULE = REPOSITORY / "stages" / "threat_detect" / "rule.json"
 
 
@@ -75,7 +76,7 @@ def test_the_image_says_what_it_is_and_runs_as_nobody_special(build, stage):
     assert config["Cmd"][0] == "python3"
 
 
-@pytest.mark.parametrize("stage", ["validate", "threat-detect"])
+@pytest.mark.parametrize("stage", ["validate", pytest.param("threat-detect", marks=pytest.mark.thorough)])
 def test_a_light_stage_weighs_less_than_150_mb_over_its_base(build, stage):
     image = json.loads(docker("image", "inspect", build(stage)))[0]
     base = json.loads(docker("image", "inspect", image["Config"]["Labels"]["org.opencontainers.image.base.name"]))[0]
@@ -90,6 +91,7 @@ def test_nothing_of_the_build_machine_stays_in_the_image(build, stage):
     assert not [entry for entry in environment if "certificates.crt" in entry or "PIP_" in entry]
 
 
+@pytest.mark.thorough
 def test_each_stage_on_what_the_one_before_it_wrote(build, tmp_path, material):
     site = pass_through(build, tmp_path, images=material.images, model=material.model)
     assert names(site.validate / "valid") == set(material.valid)
@@ -130,6 +132,7 @@ def detection(tmp_path) -> Path:
     return pfs
 
 
+@pytest.mark.thorough
 def test_a_threat_is_mailed_from_the_container(build, detection, sendgrid):  # noqa: F811 - the fixture
     env = {"SENDGRID_API_KEY": "SG.test", "SENDGRID_API_BASE": sendgrid.url}
     ended = run_stage(build("threat-detect"), detection, network="host", env=env)  # the fake SendGrid listens on loopback
@@ -141,6 +144,7 @@ def test_a_threat_is_mailed_from_the_container(build, detection, sendgrid):  # n
     assert "SG.test" not in ended.log
 
 
+@pytest.mark.thorough
 def test_bad_input_ends_the_container_with_a_reason(build, detection):
     (detection / "rules" / "rule.json").write_text('{"threat_classes": "everything"}')
     ended = run_stage(build("threat-detect"), detection)
