@@ -11,7 +11,7 @@ pushed is named in the report, with the reason.
 Backfill an archive: `python -m dags.plan_backfill --from-date 2026-11-01 --to-date 2026-11-05` prints the command.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -20,6 +20,7 @@ from airflow.sdk import AssetAlias, CronDataIntervalTimetable, Param, dag, get_c
 
 from dags import settings
 from dags.common.batch_push import batch_params, push_batches
+from dags.common.failed import task_defaults
 from dags.common.links import with_links
 
 
@@ -31,7 +32,7 @@ from dags.common.links import with_links
     max_active_runs=4,
     tags=list(settings.TAGS),
     doc_md=__doc__,
-    default_args={"retries": settings.RETRIES, "retry_delay": timedelta(seconds=settings.RETRY_SECONDS)},
+    default_args=task_defaults(),
     params={
         "day": Param(
             None,

@@ -4,7 +4,6 @@ The folder is cut into batches; each is one commit of the images repo, pushed an
 what was found, and writes a report.
 """
 
-from datetime import timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
@@ -12,6 +11,7 @@ from airflow.sdk import Param, dag, get_current_context, task
 
 from dags import settings
 from dags.common.batch_push import batch_params, push_batches
+from dags.common.failed import task_defaults
 from dags.common.links import with_links
 
 
@@ -20,7 +20,7 @@ from dags.common.links import with_links
     catchup=False,
     tags=list(settings.TAGS),
     doc_md=__doc__,
-    default_args={"retries": settings.RETRIES, "retry_delay": timedelta(seconds=settings.RETRY_SECONDS)},
+    default_args=task_defaults(),
     params={
         "source": Param(  # no default and not null: the form marks it as required
             type="string",

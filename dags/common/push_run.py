@@ -15,7 +15,7 @@ from dags import settings
 from dags.common.batching import Limits, plan_batches, run_folder
 from dags.common.landing import MOST_COUNTED, PassedOver, count_files, list_images, unique
 from dags.common.report import Run, collect, markdown, untold, write
-from dags.common.tell import log_warnings, run_results, tell
+from dags.common.tell import cause_of, log_warnings, run_results, tell
 from dags.common.world import names_somebody, warnings_in_use
 
 log = logging.getLogger(__name__)
@@ -100,9 +100,9 @@ def finish_run(context: Any, config: settings.Settings, run: Run, *, manifests: 
     :return: Counts, and where the report is.
     :raises PachydermInvalidError: Batches failed, or most images are invalid; the report is written first.
     """
-    if run.batches and not run.pushes:
-        raise PachydermInvalidError(f"No batch of {run.batches} was pushed: see the push tasks")
     hook = PachydermHook(settings.PACHYDERM_CONN_ID)
+    if run.batches and not run.pushes:
+        raise PachydermInvalidError(f"No batch of {run.batches} was pushed: {cause_of(context, hook) or 'see the push tasks'}")
     report = collect(hook, run, chain.from_iterable(read_manifest_lines(url) for url in manifests))
     report.warnings += [*(untold(report) if names_somebody(hook) else ()), *warnings_in_use(hook)]
     log_warnings(report.warnings)
@@ -110,6 +110,8 @@ def finish_run(context: Any, config: settings.Settings, run: Run, *, manifests: 
     log.info("Report: %s", json.dumps(counts))
     failed = run.batches - len(run.pushes)
     wrong = f"{failed} of {run.batches} batches failed: clear their push tasks" if failed else ""
+    if wrong and (cause := cause_of(context, hook)):
+        wrong += f"; the first one: {cause}"
     blind = report.mostly_invalid(config.max_invalid_share)
     facts = {"source": run.source, "reason": wrong or blind, **{key: counts[key] for key in ("files", "images", "threats", "passed_over")}}
     facts["name"] = folder.rpartition("/")[2]

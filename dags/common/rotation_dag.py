@@ -1,7 +1,6 @@
 """The DAG behind ``rotate_model`` and ``update_rules``, which differ in what they put."""
 
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,6 +8,7 @@ from airflow.sdk import DAG, Param, chain, dag, get_current_context, task
 
 from airflow_pachyderm.operators.push import PachydermPushOperator
 from dags import settings
+from dags.common.failed import task_defaults
 from dags.common.links import with_links
 
 PUT: Final = "put"
@@ -34,7 +34,7 @@ def rotation_dag(dag_id: str, *, doc: str | None, repo: str, path: str, file: st
         max_active_runs=1,
         tags=list(settings.TAGS),
         doc_md=doc,
-        default_args={"retries": settings.RETRIES, "retry_delay": timedelta(seconds=settings.RETRY_SECONDS)},
+        default_args=task_defaults(),
         params={
             "action": Param(
                 PUT,

@@ -3,10 +3,13 @@
 import json
 import logging
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
+from airflow_pachyderm.exceptions import PachydermNotFoundError
 from airflow_pachyderm.files import Batch, SourceFile, open_filesystem
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
 from dags import settings
@@ -14,6 +17,9 @@ from dags.common.links import XCOM_REPORT
 from dags.common.world import warnings_in_use, world_of
 
 log = logging.getLogger(__name__)
+
+_LONGEST_REASON: Final = 2000
+_STATUS_SECONDS: Final = 120.0  # to wait for another run that tells something
 
 
 def run_results(config: settings.Settings, dag_id: str, name: str) -> str:
@@ -34,8 +40,6 @@ def tell(context: Any, *, folder: str, state: str, facts: Mapping[str, Any], war
     :param warnings: Of all that is in use, as they are now.
     :param report: The report for people, Markdown.
     """
-    from airflow_pachyderm.operators.owner import task_push  # loads grpc, which parsing a DAG must not
-
     hook, ti = PachydermHook(settings.PACHYDERM_CONN_ID), context["ti"]
     now = datetime.now(tz=UTC).isoformat(timespec="seconds")
     name = _safe(folder.rpartition("/")[2])
@@ -50,18 +54,55 @@ def tell(context: Any, *, folder: str, state: str, facts: Mapping[str, Any], war
     path = f"/reports/{ti.dag_id}/{name}.md"
     run = {"schema": "tuskwatch.run/1", "dag_id": ti.dag_id, "run_id": ti.run_id, "time": now, "state": state, "report": path, **facts}
     ti.xcom_push(key=XCOM_REPORT, value=path)
-    filesystem, there = open_filesystem(folder)
-    filesystem.makedirs(there, exist_ok=True)
-    contents = {"/status.json": json.dumps(status, indent=1), f"/runs/{ti.dag_id}.json": json.dumps(run, indent=1), path: report}
-    files = []
-    for number, (target, text) in enumerate(contents.items()):
-        url = f"{folder}/status-{number}.part"
-        filesystem.pipe_file(f"{there}/status-{number}.part", text.encode())
-        files.append(SourceFile(target, url))
+    _put(context, hook, {"/status.json": json.dumps(status, indent=1), _run_path(ti): json.dumps(run, indent=1), path: report})
+
+
+def record_failure(context: Any) -> None:
+    """Put the cause of a failed task into the repo ``status``, where the DAG's last run stands.
+
+    The first cause of a run stays: what fails after it fails of it. A report that was told stays, too.
+    """
+    ti, hook = context["ti"], PachydermHook(settings.PACHYDERM_CONN_ID)
+    if cause_of(context, hook):
+        return
+    error = context.get("exception")
+    text = str(error).strip() or type(error).__name__ if error is not None else "it was ended from outside: see its log"
+    reason = f"{ti.task_id}: {text}"
+    reason = reason if len(reason) <= _LONGEST_REASON else reason[: _LONGEST_REASON - 1] + "…"
+    now = datetime.now(tz=UTC).isoformat(timespec="seconds")
+    run = {"schema": "tuskwatch.run/1", "dag_id": ti.dag_id, "run_id": ti.run_id, "time": now, "state": "failed", "reason": reason}
+    _put(context, hook, {_run_path(ti): json.dumps(run, indent=1)})
+
+
+def cause_of(context: Any, hook: PachydermHook) -> str:
+    """Why this run has failed, as far as the repo ``status`` knows; empty where it knows of no failure since the run's start."""
+    ti, started = context["ti"], context["dag_run"].start_date
+    try:
+        told = json.loads(hook.pfs.read_file(settings.STATUS_REPO, "master", _run_path(ti)))
+        failed = told["run_id"] == ti.run_id and told["state"] == "failed"
+        if failed and (started is None or datetime.fromisoformat(told["time"]) >= started.replace(microsecond=0)):
+            return str(told["reason"])
+    except (PachydermNotFoundError, ValueError, KeyError, TypeError):  # nothing was told yet, or something that nobody can read
+        pass
+    return ""
+
+
+def _run_path(ti: Any) -> str:
+    return f"/runs/{ti.dag_id}.json"
+
+
+def _put(context: Any, hook: PachydermHook, contents: Mapping[str, str]) -> None:
+    from airflow_pachyderm.operators.owner import task_push  # loads grpc, which parsing a DAG must not
+
     hook.pfs.create_repo(settings.STATUS_REPO, description="what the runs told, for the dashboard")
-    task_push(context, hook.pfs, repo=settings.STATUS_REPO, branch="master", batch=Batch(files), accept=lambda _: False).run()
-    for number in range(len(files)):
-        filesystem.rm(f"{there}/status-{number}.part")
+    with tempfile.TemporaryDirectory() as folder:
+        files = []
+        for number, (target, text) in enumerate(contents.items()):
+            path = Path(folder, str(number))
+            path.write_text(text, encoding="utf-8")
+            files.append(SourceFile(target, path.as_uri()))
+        fields: dict[str, Any] = {"repo": settings.STATUS_REPO, "branch": "master", "batch": Batch(files)}
+        task_push(context, hook.pfs, accept=lambda _: False, branch_timeout=_STATUS_SECONDS, **fields).run()
 
 
 _MAIL = {

@@ -55,6 +55,7 @@ class DagRun:
     """What operators use of a run."""
 
     run_after: datetime = field(default_factory=lambda: datetime.now(UTC))
+    start_date: datetime | None = None
 
 
 @dataclass

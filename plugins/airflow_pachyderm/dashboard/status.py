@@ -46,7 +46,7 @@ class Invalid(BaseModel):
 
 
 class Run(BaseModel):
-    """The last run of a DAG that came to its report."""
+    """The last run of a DAG that came to its report, or failed before."""
 
     dag_id: str
     run_id: str
