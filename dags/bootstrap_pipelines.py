@@ -6,7 +6,6 @@ form or the settings in their place. A changed pipeline spec becomes a new versi
 its password), threats are mailed.
 """
 
-from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Param, chain, cross_downstream, dag, get_current_context, task
@@ -14,6 +13,7 @@ from airflow.sdk import Param, chain, cross_downstream, dag, get_current_context
 from airflow_pachyderm.operators.pipeline import PachydermCreatePipelineOperator
 from airflow_pachyderm.operators.repo import PachydermCreateRepoOperator
 from dags import settings
+from dags.common.failed import task_defaults
 from dags.common.links import with_links
 
 
@@ -23,7 +23,7 @@ from dags.common.links import with_links
     tags=list(settings.TAGS),
     doc_md=__doc__,
     max_active_runs=1,
-    default_args={"retries": settings.RETRIES, "retry_delay": timedelta(seconds=settings.RETRY_SECONDS)},
+    default_args=task_defaults(),
     params={
         "model": Param(
             None,
@@ -98,6 +98,7 @@ def bootstrap_pipelines() -> None:
         PachydermCreatePipelineOperator(
             task_id=f"create_pipeline_{pipeline.replace('-', '_')}",
             spec=specs[pipeline],
+            reprocess_on_change=pipeline == settings.PLOT,  # one datum: what changed is drawn at once
             trigger_rule="none_failed",  # what is kept is not put: its task is skipped
             **conn,
         )

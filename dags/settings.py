@@ -14,6 +14,8 @@ from typing import Any, Final
 
 from airflow_pachyderm.connection import DEFAULT_CONN_ID
 from airflow_pachyderm.exceptions import PachydermInvalidError
+from stages.common.errors import StageError
+from stages.common.zones import zone_of
 
 
 def _cron(name: str, default: str) -> str:
@@ -26,6 +28,15 @@ def _cron(name: str, default: str) -> str:
     except ValueError as exc:
         raise ValueError(f"{name} is {cron!r}, which never comes or is no cron expression: {exc}; write one such as {default!r}") from exc
     return cron
+
+
+def _zone(name: str) -> str:
+    """The name of a time zone from the environment."""
+    text = os.environ.get(name, "").strip() or "UTC"
+    try:
+        return zone_of(text).key
+    except StageError as exc:
+        raise ValueError(f"{name}: {exc}") from exc
 
 
 def _flag(name: str) -> bool:
@@ -62,6 +73,7 @@ PIPELINES: Final = {  # upstream first; the folder of its spec below the stages
     THREAT_DETECT: "threat_detect",
     PLOT: "plot",
 }
+ZONED: Final = (THREAT_DETECT, PLOT)  # those to which the time zone makes a difference
 
 TAGS: Final = ("tuskwatch",)
 RETRIES: Final = int(os.environ.get("TUSKWATCH_RETRIES", "2"))  # part of the DAGs' definition, as NIGHTLY_CRON; so is the next
@@ -76,7 +88,7 @@ BATCH_BYTES: Final = 256 << 20
 
 # Part of a DAG's definition, so only from the environment: it is read where the DAG is parsed.
 NIGHTLY_CRON: Final = _cron("TUSKWATCH_NIGHTLY_CRON", "0 2 * * *")
-TIMEZONE: Final = os.environ.get("TUSKWATCH_TIMEZONE", "UTC")
+TIMEZONE: Final = _zone("TUSKWATCH_TIMEZONE")  # of a day, of rules' hours, of every time that people see; see docs/airflow.md
 SERVER_SIDE: Final = _flag("TUSKWATCH_SERVER_SIDE")  # default of the forms' field
 LATE_DAYS: Final = 7
 # What else begins with TUSKWATCH_ and is read elsewhere: the laptop's commands, provisioning, tests.

@@ -12,6 +12,7 @@ from types import FrameType
 from laptop import backup, commands, service, upkeep
 from laptop.errors import LaptopError
 from laptop.layout import Layout
+from laptop.zone import time_zone
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.umask(0o077)  # what is made here is its owner's alone
     layout = Layout.default()
     try:
+        time_zone()  # a wrong name is said now, not by DAGs that do not appear
         return _run(layout, options)
     except LaptopError as error:
         sys.stderr.write(f"\n{error}\n")

@@ -15,6 +15,7 @@ import httpx
 
 from laptop.errors import LaptopError, RunFailedError, StartError
 from laptop.layout import REPOSITORY, Layout
+from laptop.zone import time_zone
 
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 _ANSWER_SECONDS = 120.0  # the first calls make Airflow build its schemas, which takes a busy machine a minute
@@ -65,6 +66,7 @@ def environment(
         "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DEFAULT_TIMEZONE": time_zone(base).key,
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": str(settings.parallelism),
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",

@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-import time
 from collections import Counter
 from dataclasses import replace
 from typing import Final
@@ -12,6 +11,7 @@ from laptop.keys import renew, write_passwords
 from laptop.layout import Layout
 from laptop.stack import Stack
 from laptop.supervisor import restarts
+from laptop.zone import clock
 
 _SHOWN: Final = 5  # of the restarts
 _KEPT: Final = {"cache"}  # what reset leaves: the models that were downloaded
@@ -40,10 +40,10 @@ def status(layout: Layout) -> bool:
     _say(f"Airflow:    {stack.airflow.url}   minipachd: {stack.pachd_address}   data: {layout.root}\n")
     for name, state in states.items():
         again = f", started again {often[name]} times" if often[name] else ""
-        what = f"since {_clock(state.since)}" if state.since else ""
+        what = f"since {clock(state.since)}" if state.since else ""
         _say(f"{name:14} {state.state.lower():9} {what}{again}")
     for entry in ended[-_SHOWN:]:
-        _say(f"\n{_clock(entry['time'])}  {entry['part']} ended ({entry['how']}) and was started again; the end of its log:")
+        _say(f"\n{clock(entry['time'])}  {entry['part']} ended ({entry['how']}) and was started again; the end of its log:")
         _say("\n".join(f"    {line[:300]}" for line in entry["log"]) or "    (empty)")
     _say(f"\nlogs: {layout.logs}")
     return all(state.state in ("RUNNING", "STARTING") for state in states.values())
@@ -85,10 +85,6 @@ def clear(layout: Layout) -> None:
     for path in layout.root.iterdir() if layout.root.exists() else ():
         if path.name not in _KEPT:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-
-
-def _clock(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def _say(text: str) -> None:

@@ -13,9 +13,13 @@ from airflow_pachyderm.exceptions import PachydermInvalidError, PachydermNotFoun
 from airflow_pachyderm.files import Batch, SourceFile, open_filesystem
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
 from airflow_pachyderm.operators.owner import task_push
+from airflow_pachyderm.specs import load_specs
 from dags import settings
 from dags.common.checks import check_model, check_rules
+from dags.common.mail import stage_spec
 from dags.common.rotation import check_content, content_of, stage
+from dags.common.world import zone_of_pipeline
+from stages.common.zones import DEFAULT, TIME_ZONE
 
 log = logging.getLogger(__name__)
 
@@ -54,9 +58,38 @@ def plan_bootstrap(context: Any, config: settings.Settings) -> dict[str, Any]:
     for pipeline, folder in settings.PIPELINES.items():
         found[pipeline] = f"{config.stages.rstrip('/')}/{folder}/pipeline.json"
         _require_file(found[pipeline], f"spec of pipeline {pipeline}")
+    for pipeline in settings.ZONED:
+        found[pipeline] = spec_in_zone(found[pipeline], staging=config.staging)
+    found["warnings"] += zone_changes(PachydermHook(settings.PACHYDERM_CONN_ID))
     for content in CONTENTS:
         found[content.what] = _plan_content(context, config, content, found["warnings"])
     return found
+
+
+def spec_in_zone(spec_url: str, *, staging: str) -> str:
+    """A spec whose stage counts days and hours in the installation's time zone.
+
+    :param spec_url: The spec as it ships.
+    :param staging: URL of a folder, which all workers can read and write.
+    :return: URL of the spec to use instead, or the same one where it is right as it is.
+    """
+    (spec,) = load_specs(spec_url)
+    transform: dict[str, Any] = {**spec["transform"]}
+    env: dict[str, str] = {**transform.get("env", {})}
+    if env.get(TIME_ZONE, DEFAULT) == settings.TIMEZONE:
+        return spec_url
+    transform["env"] = {**env, TIME_ZONE: settings.TIMEZONE}
+    return stage_spec({**spec, "transform": transform}, staging=staging)
+
+
+def zone_changes(hook: PachydermHook) -> list[str]:
+    """A sentence when the pipelines that there are count in another time zone: what they wrote so far stays as it was written."""
+    pipelines = [pipeline for name in settings.ZONED if (pipeline := hook.pps.inspect_pipeline(name))]
+    before = sorted({zone_of_pipeline(pipeline) for pipeline in pipelines} - {settings.TIMEZONE})
+    if not before:
+        return []
+    told = f"Days and hours were those of {', '.join(before)}, and are those of {settings.TIMEZONE} from now on (TUSKWATCH_TIMEZONE)"
+    return [f"{told}: the plot is drawn anew; what was mailed and reported stays"]
 
 
 def _plan_content(context: Any, config: settings.Settings, content: Content, warnings: list[str]) -> str | None:

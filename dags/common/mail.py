@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from airflow.sdk import BaseHook
@@ -46,8 +47,17 @@ def spec_with_key(spec_url: str, *, staging: str) -> str:
     (spec,) = load_specs(spec_url)
     transform: dict[str, Any] = {**spec["transform"]}
     transform["secrets"] = [{"name": settings.SENDGRID_SECRET, "key": _KEY, "envVar": "SENDGRID_API_KEY"}]
+    return stage_spec({**spec, "transform": transform}, staging=staging)
+
+
+def stage_spec(spec: Mapping[str, Any], *, staging: str) -> str:
+    """Write a changed spec to where all workers can read it.
+
+    :param staging: URL of a folder.
+    :return: Its URL.
+    """
     filesystem, folder = open_filesystem(staging)
     filesystem.makedirs(folder, exist_ok=True)
-    name = f"{settings.THREAT_DETECT}.pipeline.json"
-    filesystem.pipe_file(f"{folder.rstrip('/')}/{name}", json.dumps({**spec, "transform": transform}, indent=1).encode())
+    name = f"{spec['pipeline']['name']}.pipeline.json"
+    filesystem.pipe_file(f"{folder.rstrip('/')}/{name}", json.dumps(spec, indent=1).encode())
     return f"{staging.rstrip('/')}/{name}"

@@ -6,15 +6,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from airflow_pachyderm.exceptions import PachydermNotFoundError
 from airflow_pachyderm.files import SourceFile, open_filesystem
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
 from dags.common.landing import PassedOver
 from dags.common.tell import warning_lines
-from dags.settings import IMAGES_REPO, OBJECT_DETECT, PLOT, THREAT_DETECT, VALIDATE
+from dags.settings import IMAGES_REPO, OBJECT_DETECT, PLOT, THREAT_DETECT, TIMEZONE, VALIDATE
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ class Report:
     :ivar jobs: By pipeline, over all batches.
     :ivar passed_over: As of the run, with what the pushes left out.
     :ivar warnings: What a person should know.
+    :ivar written: When, in the installation's time zone.
     """
 
     run: Run
@@ -77,6 +80,7 @@ class Report:
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     passed_over: list[Mapping[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    written: datetime = field(default_factory=lambda: datetime.now(tz=ZoneInfo(TIMEZONE)))
 
     @property
     def classes(self) -> dict[str, int]:
@@ -106,6 +110,8 @@ class Report:
         return {
             "dag_id": self.run.dag_id,
             "run_id": self.run.run_id,
+            "written": self.written.isoformat(timespec="seconds"),
+            "time_zone": TIMEZONE,
             "source": self.run.source,
             "late": dict(self.run.late),
             "commit": self.commit,
@@ -240,6 +246,8 @@ def markdown(report: Report) -> str:
     lines = [
         f"# {run.dag_id}: {run.run_id}",
         "",
+        f"Written {report.written:%Y-%m-%d %H:%M:%S %Z}. Days and hours are those of the time zone {TIMEZONE}.",
+        "",
         f"{report.files} images from {run.source} in {run.batches} batches, {report.size_bytes} bytes sent.",
         "",
         f"{len(report.valid)} valid, {len(report.invalid)} invalid. Read at commit `{report.commit}`.",
@@ -251,7 +259,7 @@ def markdown(report: Report) -> str:
         none="Nothing was passed over.",
     )
     if not run.batches:
-        return "\n".join((lines[0], "", f"No images in {run.source}: nothing to do.", "", *odd, *warning_lines(report.warnings)))
+        return "\n".join((*lines[:4], f"No images in {run.source}: nothing to do.", "", *odd, *warning_lines(report.warnings)))
     lines += warning_lines(report.warnings)
     for day, count in run.late.items():
         lines += [f"{count} images of {day} came late.", ""]

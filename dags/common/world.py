@@ -5,16 +5,20 @@ import logging
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_pachyderm.exceptions import PachydermNotFoundError
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
 from dags import settings
 from stages.common.errors import StageError
+from stages.common.zones import DEFAULT, TIME_ZONE
 from stages.object_detect.coco import COCO_LABELS
 from stages.object_detect.labels import read_label_map
 from stages.threat_detect.doubts import Doubt, World, doubts, nearest
 from stages.threat_detect.rules import read_rules
+
+if TYPE_CHECKING:
+    from airflow_pachyderm.client.answers import Pipeline
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +33,7 @@ def world_of(hook: PachydermHook) -> World:
         threshold=float(env.get("DETECT_THRESHOLD") or 0.5),
         max_objects=int(env.get("DETECT_MAX_OBJECTS") or 100),
         mail=None if threat is None else settings.SENDGRID_SECRET in threat.secrets or "SENDGRID_API_KEY" in threat.env,
+        zone=zone_of_pipeline(threat) if threat else settings.TIMEZONE,
     )
 
 
@@ -97,7 +102,23 @@ def warnings_in_use(hook: PachydermHook) -> list[str]:
             found = [f"Rules: {doubt}" for doubt in rule_doubts(local, world)]
         except StageError as exc:
             found = [f"Rules: {exc}; put others with update_rules"]
-    return [*found, *_detector_warnings(hook, world), *settings.unknown_names()]
+    return [*found, *_zone_warnings(hook), *_detector_warnings(hook, world), *settings.unknown_names()]
+
+
+def zone_of_pipeline(pipeline: "Pipeline") -> str:
+    """The zone in which a pipeline counts days and hours."""
+    return pipeline.env.get(TIME_ZONE) or DEFAULT
+
+
+def _zone_warnings(hook: PachydermHook) -> list[str]:
+    pipelines = [hook.pps.inspect_pipeline(name) for name in settings.ZONED]
+    other = sorted({zone_of_pipeline(pipeline) for pipeline in pipelines if pipeline} - {settings.TIMEZONE})
+    if not other:
+        return []
+    names = " and ".join(settings.ZONED)
+    return [
+        f"{names} count in {', '.join(other)}, and TUSKWATCH_TIMEZONE is {settings.TIMEZONE}: run bootstrap_pipelines, which tells them"
+    ]
 
 
 def _detector_warnings(hook: PachydermHook, world: World) -> list[str]:

@@ -194,11 +194,12 @@ class Threat(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Counts(Record):
-    """All threats so far, counted; times are UTC.
+    """All threats so far, counted.
 
     :ivar first: ISO 8601; None where there is no threat. So is ``last``.
     :ivar devices: Threats by device. So are ``per_day``, by ``YYYY-MM-DD``, and ``per_hour``, by the hour of the day from ``00`` to ``23``.
     :ivar classes: Objects by label, in the newest ``classes_from_newest`` threats.
+    :ivar time_zone: Whose days and hours they are.
     """
 
     schema = "tuskwatch.plot/1"
@@ -210,6 +211,7 @@ class Counts(Record):
     per_hour: Mapping[str, int]
     classes: Mapping[str, int]
     classes_from_newest: int
+    time_zone: str = "UTC"
 
 
 RECORDS: Final[tuple[type[Record], ...]] = (Invalid, Detections, Threat, Counts)

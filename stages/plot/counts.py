@@ -8,7 +8,7 @@ import os.path
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, tzinfo
 from pathlib import Path
 
 from stages.common.errors import StageError
@@ -20,7 +20,7 @@ from stages.contract.records import Counts, RecordError, Threat
 log = logging.getLogger(__name__)
 
 CLASSES_FROM_NEWEST = 1000
-_HOUR, _DAY = 3600, 86_400  # seconds
+_STEP = 900  # seconds: since 2001, which the shortest timestamps are of, all zones are whole quarters of an hour from UTC
 
 
 @dataclass
@@ -28,11 +28,13 @@ class Tally:
     """Threats, that is images with at least one threatening object.
 
     :ivar devices: Threats by device.
-    :ivar days: Threats by day, UTC.
-    :ivar hours: Threats by hour of the day, UTC.
+    :ivar zone: Whose days and hours they are.
+    :ivar days: Threats by day.
+    :ivar hours: Threats by hour of the day.
     :ivar classes: Objects by label, in the newest ``classes_from`` threats.
     """
 
+    zone: tzinfo = UTC
     devices: Counter[str] = field(default_factory=Counter)
     days: Counter[date] = field(default_factory=Counter)
     hours: Counter[int] = field(default_factory=Counter)
@@ -57,17 +59,19 @@ class Tally:
             per_hour={f"{hour:02}": self.hours[hour] for hour in sorted(self.hours)},
             classes=dict(sorted(self.classes.items(), key=lambda item: (-item[1], item[0]))),
             classes_from_newest=self.classes_from,
+            time_zone=str(self.zone),
         )
 
 
-def count_threats(root: Path, *, classes_from_newest: int = CLASSES_FROM_NEWEST) -> Tally:
+def count_threats(root: Path, *, zone: tzinfo = UTC, classes_from_newest: int = CLASSES_FROM_NEWEST) -> Tally:
     """Count the threat files ``<device>/<timestamp>.json`` under ``root``.
 
     Device and time stand in the path. Classes are read from the newest files only: that bounds the cost of a job as history grows.
 
     :param root: Output folder of threat-detect; one that is missing holds no threat.
+    :param zone: For days and hours.
     """
-    tally = Tally()
+    tally = Tally(zone)
     newest: list[tuple[int, str]] = []  # a heap
     for folder, names in walk_folders(root) if root.exists() else ():
         # As plain text, and times as numbers, kept for one device at a time: all history comes by here in each job.
@@ -96,10 +100,11 @@ def count_threats(root: Path, *, classes_from_newest: int = CLASSES_FROM_NEWEST)
 def _count_times(tally: Tally, device: str, times: list[int]) -> None:
     """Add the threats of one device, which come once."""
     tally.devices[device] = len(times)
-    for day, number in Counter(seconds // _DAY for seconds in times).items():
-        tally.days[datetime.fromtimestamp(day * _DAY, tz=UTC).date()] += number
-    tally.hours.update(seconds % _DAY // _HOUR for seconds in times)
-    first, last = (datetime.fromtimestamp(pick(times), tz=UTC) for pick in (min, max))
+    for step, number in Counter(seconds // _STEP for seconds in times).items():
+        local = datetime.fromtimestamp(step * _STEP, tz=tally.zone)
+        tally.days[local.date()] += number
+        tally.hours[local.hour] += number
+    first, last = (datetime.fromtimestamp(pick(times), tz=tally.zone) for pick in (min, max))
     tally.first = first if tally.first is None else min(tally.first, first)
     tally.last = last if tally.last is None else max(tally.last, last)
 

@@ -36,7 +36,7 @@ def draw(tally: Tally) -> bytes:
     _ranking(panels[0][1], tally.classes.most_common(), title=objects, rest="others")
     _columns(panels[1][0], *_days(tally))
     hours = [tally.hours[hour] for hour in range(24)]
-    _columns(panels[1][1], "Threats by hour of the day (UTC)", [f"{hour:02}" for hour in range(24)], hours)
+    _columns(panels[1][1], f"Threats by hour of the day ({tally.zone})", [f"{hour:02}" for hour in range(24)], hours)
     # The same counts give the same bytes, which Pachyderm stores once. Level 1 packs much faster than the default and a little worse.
     stream = io.BytesIO()
     figure.savefig(stream, format="png", metadata={"Software": None}, pil_kwargs={"compress_level": 1})
@@ -46,7 +46,7 @@ def draw(tally: Tally) -> bytes:
 def _title(tally: Tally) -> str:
     if tally.first is None or tally.last is None:
         return "No threats so far"
-    span = f"{tally.first:%Y-%m-%d %H:%M} to {tally.last:%Y-%m-%d %H:%M} UTC"
+    span = f"{tally.first:%Y-%m-%d %H:%M} to {tally.last:%Y-%m-%d %H:%M} {tally.zone}"
     return f"{tally.total:,} threat{'' if tally.total == 1 else 's'}, {span}"
 
 
@@ -85,25 +85,28 @@ def _columns(panel: Any, title: str, labels: Sequence[str], values: Sequence[int
 def _days(tally: Tally) -> tuple[str, list[str], list[int]]:
     """Return title, labels and values of the time panel, days without threats included, at most some sixty bars."""
     if not tally.days:
-        return "Threats by day (UTC)", [], []
+        return f"Threats by day ({tally.zone})", [], []
     first, last = min(tally.days), max(tally.days)
     span = (last - first).days + 1
     if span <= _SHOWN_DAYS:
         days = [first + timedelta(days=index) for index in range(span)]
-        return "Threats by day (UTC)", [f"{day:%m-%d}" for day in days], [tally.days[day] for day in days]
+        return f"Threats by day ({tally.zone})", [f"{day:%m-%d}" for day in days], [tally.days[day] for day in days]
     if span <= 7 * _SHOWN_DAYS:
         return _binned(
             tally,
-            "Threats by week (UTC)",
+            f"Threats by week ({tally.zone})",
             lambda day: (day - first).days // 7,
             lambda bin_: f"{first + timedelta(days=7 * bin_):%y-%m-%d}",
         )
     if span <= 31 * _SHOWN_DAYS:
         return _binned(
-            tally, "Threats by month (UTC)", lambda day: day.year * 12 + day.month - 1, lambda bin_: f"{bin_ // 12}-{bin_ % 12 + 1:02}"
+            tally,
+            f"Threats by month ({tally.zone})",
+            lambda day: day.year * 12 + day.month - 1,
+            lambda bin_: f"{bin_ // 12}-{bin_ % 12 + 1:02}",
         )
     years = -(-(last.year - first.year + 1) // _SHOWN_DAYS)
-    title = "Threats by year (UTC)" if years == 1 else f"Threats by {years} years (UTC)"
+    title = f"Threats by {'year' if years == 1 else f'{years} years'} ({tally.zone})"
     return _binned(tally, title, lambda day: (day.year - first.year) // years, lambda bin_: str(first.year + bin_ * years))
 
 

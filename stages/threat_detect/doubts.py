@@ -19,7 +19,6 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "cooldown_minutes": 0,
     "digest": False,
     "time_windows": [],
-    "time_zone": "UTC",
 }
 _LISTED: Final = 12
 
@@ -33,6 +32,7 @@ class World:
     :ivar threshold: Least score that the detector lets through.
     :ivar max_objects: Most objects that it reports of an image.
     :ivar mail: Whether there is a key to send mail with; None when nobody knows.
+    :ivar zone: Where rules name none.
     """
 
     labels: Mapping[int, str] = field(default_factory=dict)
@@ -40,6 +40,7 @@ class World:
     threshold: float = 0.0
     max_objects: int = 10_000
     mail: bool | None = None
+    zone: str = "UTC"
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def _places(rules: Mapping[str, Any], devices: Mapping[str, Mapping[str, Any]]) 
 def _of_device(name: str, fields: Mapping[str, Any], common: Mapping[str, Any], world: World) -> Iterator[Doubt]:
     """Doubts about the fields of one device, or of all devices, whose name is empty."""
     place = f"devices.{name}." if name else ""
-    for key, text in (*_matching(name, fields, world), *_telling(name, fields, common)):
+    for key, text in (*_matching(name, fields, world), *_telling(name, fields, common, world)):
         yield Doubt(f"{place}{key}", text)
     if not name:
         return
@@ -146,7 +147,7 @@ def _matching(name: str, fields: Mapping[str, Any], world: World) -> Iterator[tu
         )
 
 
-def _telling(name: str, fields: Mapping[str, Any], common: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _telling(name: str, fields: Mapping[str, Any], common: Mapping[str, Any], world: World) -> Iterator[tuple[str, str]]:
     """What is wrong with the fields that say who is told and when, by field."""
     merged = {**common, **fields}
     if fields.get("digest") and not merged.get("cooldown_minutes"):
@@ -155,7 +156,7 @@ def _telling(name: str, fields: Mapping[str, Any], common: Mapping[str, Any]) ->
         yield "time_windows", "it is empty, which means always: write windows, or leave it out"
     if "to_email" not in merged:
         for key in _MAIL_FIELDS:
-            if key in fields and fields[key] != _DEFAULTS.get(key):
+            if key in fields and fields[key] != {**_DEFAULTS, "time_zone": world.zone}.get(key):
                 yield key, "it is about mails, and nobody is told: there is no to_email"
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from stages.common.errors import StageError
 from stages.common.files import read_json
+from stages.common.zones import DEFAULT, zone_of
 from stages.contract.names import shown
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -76,16 +77,18 @@ class Rules:
 
     :param value: Its content.
     :param name: Name of the file, for messages.
+    :param zone: Where the file names no ``time_zone``.
     :raises StageError: A field is unknown or wrong; the message names it.
     """
 
-    def __init__(self, value: object, *, name: str = "rule.json") -> None:
+    def __init__(self, value: object, *, name: str = "rule.json", zone: zoneinfo.ZoneInfo | None = None) -> None:
         _check(value, name)
         if not isinstance(value, dict):
             raise StageError(f"{name}: not an object")
         self._common = {key: field for key, field in value.items() if key != "devices"}
         self._devices: dict[str, dict[str, Any]] = value.get("devices", {})
         self._name = name
+        self._zone = zone or zone_of(DEFAULT)
         for device in ("", *self._devices):  # a mistake must show now, not with the device's next image
             self.for_device(device)
 
@@ -93,18 +96,19 @@ class Rules:
         """Return the rule for one device."""
         override = self._devices.get(device, {})
         prefix = f"{self._name}: devices.{device}" if override else self._name
-        return _rule({**self._common, **override}, prefix)
+        return _rule({**self._common, **override}, prefix, self._zone)
 
 
-def read_rules(path: Path) -> Rules:
+def read_rules(path: Path, *, zone: zoneinfo.ZoneInfo | None = None) -> Rules:
     """Read and check a rule file.
 
+    :param zone: Where it names no ``time_zone``; UTC unless given.
     :raises StageError: Not JSON, or not a rule file; the message names the field.
     """
-    return Rules(read_json(path, limit_bytes=1 << 20), name=path.name)
+    return Rules(read_json(path, limit_bytes=1 << 20), name=path.name, zone=zone)
 
 
-def _rule(fields: Mapping[str, Any], where: str) -> Rule:
+def _rule(fields: Mapping[str, Any], where: str, zone: zoneinfo.ZoneInfo) -> Rule:
     classes = fields["threat_classes"]
     to_email = fields.get("to_email", ())
     return Rule(
@@ -116,7 +120,7 @@ def _rule(fields: Mapping[str, Any], where: str) -> Rule:
         to_emails=_distinct((to_email,) if isinstance(to_email, str) else tuple(to_email)),
         max_age=_span(hours=fields.get("alert_max_age_hours", 24)),
         cooldown=_span(hours=fields.get("cooldown_minutes", 0) / 60),
-        time_zone=_zone(fields.get("time_zone", "UTC"), where),
+        time_zone=_zone(fields["time_zone"], where) if "time_zone" in fields else zone,
         time_windows=tuple(_window(item) for item in fields.get("time_windows", ())),
         subject=_template(fields.get("subject", _DEFAULT_SUBJECT), f"{where}: subject"),
         body=_template(fields.get("body", _DEFAULT_BODY), f"{where}: body"),
@@ -139,9 +143,9 @@ def _span(*, hours: float) -> timedelta:
 
 def _zone(name: str, where: str) -> zoneinfo.ZoneInfo:
     try:
-        return zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as exc:
-        raise StageError(f"{where}: time_zone: {shown(name)!r} is not a time zone; write one such as Europe/Berlin") from exc
+        return zone_of(name)
+    except StageError as exc:
+        raise StageError(f"{where}: time_zone: {exc}") from exc
 
 
 def _window(fields: Mapping[str, Any]) -> TimeWindow:

@@ -22,10 +22,12 @@ import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from stages.common.errors import StageError
 from stages.common.files import below, file_identity, walk_files, write_json
 from stages.common.runner import Datum, each_file
+from stages.common.zones import zone_in
 from stages.contract import layout
 from stages.contract.pipelines import OBJECT_DETECT, RULES, THREAT_DETECT
 from stages.contract.records import Found, Threat
@@ -57,6 +59,7 @@ class ThreatDetectStage:
     }
     settings_help = f"""environment:
   SENDGRID_API_KEY   key that may send mail; without it threats are recorded and nobody is told
+  TIME_ZONE          zone of time_windows and of times in mails where the rules name none (default UTC)
   SENDGRID_API_BASE  where SendGrid's API is (default {API_BASE})
   ALERT_STATE_DIR    folder that remembers the mails sent, for cooldowns (default: the system's temporary folder)"""
 
@@ -78,7 +81,7 @@ class ThreatDetectStage:
 
         :raises StageError: The rules are wrong, a file is damaged, or SendGrid did not take a mail.
         """
-        rules = self._load_rules(datum.inputs[RULES], commit=datum.commit_of(RULES))
+        rules = self._load_rules(datum.inputs[RULES], commit=datum.commit_of(RULES), zone=zone_in(datum.env))
         alerter = self._alerter_of(datum.env)
         files = (path for path in walk_files(datum.inputs[OBJECT_DETECT]) if path.suffix == ".json")
         each_file(files, lambda path: self._judge(read_detections(path), out=datum.out, rules=rules, alerter=alerter))
@@ -94,13 +97,13 @@ class ThreatDetectStage:
         threat = Threat(**copied, objects=tuple(threats), alert=alert)
         write_json(below(out, layout.record(seen.device, seen.output_name)), threat.as_json())
 
-    def _load_rules(self, source: Path, *, commit: str | None) -> Rules:
+    def _load_rules(self, source: Path, *, commit: str | None, zone: ZoneInfo) -> Rules:
         path = source / _RULE if source.is_dir() else source
         if not path.is_file():
             raise StageError(f"the rules repo has no /{_RULE}; stages/threat_detect/rule.json is one to start from")
-        key = file_identity(path, commit=commit)
+        key = (zone.key, file_identity(path, commit=commit))
         if self._rules is None or key != self._rules_key:
-            self._rules = read_rules(path)
+            self._rules = read_rules(path, zone=zone)
             self._rules_key = key
         return self._rules
 

@@ -15,6 +15,7 @@ import pytest
 
 from airflow_pachyderm.client.channel import Server
 from airflow_pachyderm.client.pfs import PfsClient
+from airflow_pachyderm.client.pps import PpsClient
 from airflow_pachyderm.connection import PachydermConnection
 from airflow_pachyderm.exceptions import PachydermNotFoundError
 from tests.dags.quick_stages import write_images, write_stages
@@ -22,6 +23,9 @@ from tests.support import Engine
 from tests.support_data import DEMO_MODEL, REPOSITORY
 
 pytestmark = pytest.mark.timeout(900)
+
+
+ZONE = "Asia/Kathmandu"
 
 
 @dataclass
@@ -35,6 +39,7 @@ class Airflow:
     log: Path
     root: Path
     pfs: PfsClient
+    pps: PpsClient
     _read: int = 0
 
     def run(self, dag: str, **conf: Any) -> dict[str, Any]:
@@ -71,6 +76,7 @@ def airflow(airflow_database: Path, tmp_path_factory: pytest.TempPathFactory) ->
             "TUSKWATCH_STAGING": str(root / "staging"),
             "TUSKWATCH_LANDING": str(root / "landing"),
             "TUSKWATCH_RETRY_SECONDS": "0",
+            "TUSKWATCH_TIMEZONE": ZONE,
         }
         (root / "airflow").mkdir()
         shutil.copy(airflow_database, root / "airflow")
@@ -83,7 +89,8 @@ def airflow(airflow_database: Path, tmp_path_factory: pytest.TempPathFactory) ->
         try:
             assert process.stdout
             assert process.stdout.readline() == "ready\n", log.read_text()[-4000:]
-            yield Airflow(process, log, root, PfsClient(Server(PachydermConnection(conn_id="test", host=host, port=int(port)))))
+            server = Server(PachydermConnection(conn_id="test", host=host, port=int(port)))
+            yield Airflow(process, log, root, PfsClient(server), PpsClient(server))
         finally:
             process.kill()
             process.communicate()
@@ -115,6 +122,8 @@ def test_bootstrap_keeps_what_a_person_put_and_says_so(airflow: Airflow) -> None
     assert first["state"] == "success"
     assert airflow.content("rules", "/rule.json") == OWN_RULES
     assert airflow.content("model", "/frozen_inference_graph.pb") == DEMO_MODEL.read_bytes()
+    for pipeline in ("threat-detect", "plot"):  # whose days and hours they count in
+        assert airflow.pps.inspect_pipeline(pipeline).env == {"TIME_ZONE": ZONE}
     before = heads(airflow)
 
     (airflow.root / "rule.json").write_text('{"threat_classes": ["car"]}')
@@ -219,3 +228,29 @@ def test_a_night_tells_what_it_passed_over(airflow: Airflow) -> None:
         assert "are they milliseconds?" in report
         assert "blah.jpg" in report
     assert run["values"]["report"]["images"] == {"valid": 1, "invalid": 0}
+
+
+def last_run(airflow: Airflow, dag: str) -> dict[str, Any]:
+    """What the dashboard shows of a DAG's last run."""
+    found: dict[str, Any] = json.loads(airflow.content("status", f"/runs/{dag}.json"))
+    return found
+
+
+def test_a_run_that_fails_before_its_report_stands_there_with_its_cause(airflow: Airflow) -> None:
+    run = airflow.run("push_images", source="/no/such/folder")
+    told = last_run(airflow, "push_images")
+    assert (told["run_id"], told["state"]) == (run["run_id"], "failed")
+    assert told["reason"].startswith("list_images: Folder /no/such/folder does not exist where this task runs")
+
+    (airflow.root / "landing").rename(airflow.root / "elsewhere")
+    try:
+        run = airflow.run("nightly_images")
+    finally:
+        (airflow.root / "elsewhere").rename(airflow.root / "landing")
+    told = last_run(airflow, "nightly_images")
+    assert told["run_id"] == run["run_id"]
+    assert told["reason"].startswith(f"plan: Folder {airflow.root / 'landing'} does not exist")
+
+    run = airflow.run("update_rules", source=str(airflow.root / "no-rules.json"))
+    told = last_run(airflow, "update_rules")
+    assert (told["run_id"], told["reason"].partition(":")[0]) == (run["run_id"], "check")

@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,18 +17,21 @@ from airflow_pachyderm.exceptions import PachydermError, PachydermInvalidError, 
 from airflow_pachyderm.files import Batch, SourceFile, read_manifest, write_manifest
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
 from airflow_pachyderm.operators.push import PachydermPushOperator
+from airflow_pachyderm.specs import load_specs
 from dags import settings
 from dags.common.bootstrap import plan_bootstrap, put_content
 from dags.common.checks import check_rules
+from dags.common.failed import tell_failure
 from dags.common.images_push import FORBIDDEN, GONE, GROWING, ImagesPushOperator, odd_ones
 from dags.common.inputs import without_retries
 from dags.common.nightly import plan_night
 from dags.common.push_run import finish_run, plan_push, report_push
 from dags.common.report import Run
 from dags.common.rotation import prepare, set_images_aside
+from dags.common.world import warnings_in_use
 from stages.common.errors import StageError
 from tests.airflow_pachyderm.tasks import DagRun, Task, TaskInstance
-from tests.dags.quick_stages import write_images
+from tests.dags.quick_stages import write_images, write_stages
 
 NAMES = ("dev1_1511891098.jpg", "dev1_1511891155.jpg", "dev2_1511891326.jpg", "blah.jpg")
 
@@ -286,6 +289,71 @@ def test_a_run_without_results_says_where_to_look(world: World) -> None:
         report_push(world.context("report"), world.config, manifests=["m"], pushes=None)
     with pytest.raises(AirflowSkipException, match="the task list_images says why"):
         report_push(world.context("report"), world.config, manifests=None, pushes=None)
+
+
+def last_run(world: World) -> dict[str, Any]:
+    """What the dashboard shows of the DAG's last run."""
+    (file,) = world.hook.pfs.glob_files("status", "master", "/runs/*.json")
+    found: dict[str, Any] = json.loads(world.hook.pfs.read_file("status", "master", file.path))
+    return found
+
+
+def test_the_first_cause_of_a_run_stays_and_is_what_its_report_names(world: World) -> None:
+    manifests = plan_push(world.context(), world.config)
+    pushes = world.push(manifests[:1])
+    for number in range(2):
+        tell_failure(world.context("push") | {"exception": PachydermError(f"cause {number}")})
+    assert (last_run(world)["state"], last_run(world)["reason"]) == ("failed", "push: cause 0")
+
+    with pytest.raises(PachydermInvalidError, match=r"No batch of 2 was pushed: push: cause 0"):
+        report_push(world.context("report"), world.config, manifests=manifests, pushes=None)
+    with pytest.raises(PachydermInvalidError, match="1 of 2 batches failed") as failed:
+        report_push(world.context("report"), world.config, manifests=manifests, pushes=pushes)
+    tell_failure(world.context("report") | {"exception": failed.value})
+
+    told = last_run(world)
+    assert told["reason"] == "1 of 2 batches failed: clear their push tasks; the first one: push: cause 0"
+    assert told["report"]  # that of the run, not replaced by the failure of its last task
+
+    report_push(world.context("report"), world.config, manifests=manifests[:1], pushes=pushes)
+    assert (last_run(world)["state"], last_run(world)["reason"]) == ("success", "")
+
+
+def test_the_cause_before_a_run_was_cleared_is_not_the_one_after(world: World) -> None:
+    tell_failure(world.context("push") | {"exception": PachydermError("before")})
+    cleared = world.context("push") | {"exception": None}
+    cleared["dag_run"].start_date = datetime.now(tz=UTC) + timedelta(seconds=2)
+
+    tell_failure(cleared)
+
+    assert last_run(world)["reason"] == "push: it was ended from outside: see its log"
+
+
+def test_a_failure_that_cannot_be_told_stays_the_failure(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_PACHYDERM_DEFAULT")
+    tell_failure(world.context("push") | {"exception": PachydermError("cause")})  # raises nothing
+
+
+def test_a_changed_time_zone_is_told_to_the_pipelines_that_count_in_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.put("rules", settings.RULES_PATH, '{"threat_classes": [1]}')
+    stages = write_stages(world.images.parent / "shipped")
+    monkeypatch.setattr(settings, "TIMEZONE", "Europe/Berlin")
+    config = dataclasses.replace(world.config, stages=str(stages))
+
+    (before,) = [warning for warning in warnings_in_use(world.hook) if "TUSKWATCH_TIMEZONE" in warning]
+    context = world.context("resolve", model=None, rules=None, replace_model=False, replace_rules=False)
+    found = plan_bootstrap(context, dataclasses.replace(config, rules=""))
+    for pipeline in settings.PIPELINES:
+        (spec,) = load_specs(found[pipeline])
+        what = world.hook.pps.create_pipeline(spec, name=pipeline, reprocess_on_change=True)
+        assert what == (pipeline, "updated" if pipeline in settings.ZONED else "unchanged")
+
+    assert (
+        before == "threat-detect and plot count in UTC, and TUSKWATCH_TIMEZONE is Europe/Berlin: run bootstrap_pipelines, which tells them"
+    )
+    assert found["warnings"][0].startswith("Days and hours were those of UTC, and are those of Europe/Berlin from now on")
+    assert [warning for warning in warnings_in_use(world.hook) if "TUSKWATCH_TIMEZONE" in warning] == []
+    assert world.hook.pps.create_pipeline(spec, name="plot", reprocess_on_change=True) == ("plot", "unchanged")
 
 
 def test_a_dry_run_pushes_nothing_and_says_what_it_would(world: World) -> None:

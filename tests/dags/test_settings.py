@@ -48,6 +48,12 @@ def test_a_misspelt_setting_is_said(field: dataclasses.Field[Any]) -> None:
     assert settings.unknown_names({misspelt: "x"}) == [f"{misspelt} is no setting and has no effect; did you mean {name}?"]
 
 
+def test_a_time_zone_that_there_is_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUSKWATCH_TIMEZONE", "Europe/Berlim")
+    with pytest.raises(ValueError, match=r"TUSKWATCH_TIMEZONE: 'Europe/Berlim' is not a time zone; did you mean Europe/Berlin\?"):
+        settings._zone("TUSKWATCH_TIMEZONE")
+
+
 def test_every_setting_that_the_repository_reads_is_known() -> None:
     tracked = subprocess.run(
         ["git", "grep", "-hoE", "TUSKWATCH_[A-Z_]+[A-Z]", "--", "*.py", "docker", "docs"], capture_output=True, text=True

@@ -1,6 +1,7 @@
 """Every field of a rule file: a value that can never have an effect is refused by the schema, or said when it is put."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,11 @@ def said(rules: dict[str, Any], world: World = WORLD) -> dict[str, str]:
     rules = {"threat_classes": [1], **rules}
     Rules(rules)
     return {doubt.field: doubt.text for doubt in doubts(rules, world)}
+
+
+def test_a_zone_that_is_the_installations_anyway_is_no_doubt() -> None:
+    assert said({"time_zone": "Europe/Berlin"}, replace(WORLD, zone="Europe/Berlin")) == {}
+    assert "time_zone" in said({"time_zone": "UTC"}, replace(WORLD, zone="Europe/Berlin"))
 
 
 def test_every_field_of_the_schema_is_scanned() -> None:

@@ -1,10 +1,12 @@
 import json
 import tracemalloc
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 from PIL import Image
 
+from stages.common.errors import StageError
 from stages.common.runner import Datum
 from stages.plot.counts import count_threats
 from stages.plot.stage import PlotStage
@@ -30,8 +32,8 @@ def threats(tmp_path):
     return put
 
 
-def plot(root, out):
-    PlotStage().process(Datum({"threat-detect": root}, out))
+def plot(root, out, **env):
+    PlotStage().process(Datum({"threat-detect": root}, out, env))
     with Image.open(out / "threats.png") as image:
         image.load()
         assert image.size == (1200, 800)
@@ -43,6 +45,7 @@ def test_counts_by_device_day_hour_and_class(threats, tmp_path):
     counts, _ = plot(root, tmp_path / "out")
     assert counts == {
         "schema": "tuskwatch.plot/1",
+        "time_zone": "UTC",
         "total": 3,
         "first": "2026-01-01T00:00:00+00:00",
         "last": "2026-01-03T00:00:00+00:00",
@@ -52,6 +55,42 @@ def test_counts_by_device_day_hour_and_class(threats, tmp_path):
         "classes": {"car": 6, "person": 3},
         "classes_from_newest": 3,
     }
+
+
+def test_days_and_hours_are_those_of_the_zone_also_where_the_clock_changes(threats, tmp_path):
+    """In Berlin the clock goes from 02:00 to 03:00 on 2026-03-29, and from 03:00 back to 02:00 on 2026-10-25."""
+    moments = [
+        datetime(2026, 3, 28, 23, 30, tzinfo=UTC),  # 00:30 of the 29th
+        datetime(2026, 3, 29, 0, 59, 59, tzinfo=UTC),  # 01:59:59
+        datetime(2026, 3, 29, 1, 0, tzinfo=UTC),  # 03:00
+        datetime(2026, 3, 29, 22, 0, tzinfo=UTC),  # 00:00 of the 30th
+        datetime(2026, 10, 25, 0, 30, tzinfo=UTC),  # 02:30, the first time
+        datetime(2026, 10, 25, 1, 30, tzinfo=UTC),  # and again
+    ]
+    root = threats(*(("dev1", int(moment.timestamp())) for moment in moments))
+
+    berlin, picture = plot(root, tmp_path / "berlin", TIME_ZONE="Europe/Berlin")
+    nepal, other = plot(root, tmp_path / "nepal", TIME_ZONE="Asia/Kathmandu")  # UTC+05:45
+
+    assert berlin["time_zone"] == "Europe/Berlin"
+    assert berlin["per_day"] == {"2026-03-29": 3, "2026-03-30": 1, "2026-10-25": 2}
+    assert berlin["per_hour"] == {"00": 2, "01": 1, "02": 2, "03": 1}
+    assert (berlin["first"], berlin["last"]) == ("2026-03-29T00:30:00+01:00", "2026-10-25T02:30:00+01:00")
+    assert nepal["per_hour"] == {"03": 1, "05": 1, "06": 3, "07": 1}
+    assert picture != other
+
+
+def test_all_zones_are_whole_quarters_of_an_hour_from_utc_since_the_first_timestamp():
+    """What :mod:`stages.plot.counts` relies on."""
+    moments = [datetime(2001, 9, 9, tzinfo=UTC) + timedelta(days=30 * number) for number in range(400)]
+    for name in available_timezones():
+        zone = ZoneInfo(name)
+        assert all(moment.astimezone(zone).utcoffset() % timedelta(minutes=15) == timedelta(0) for moment in moments), name
+
+
+def test_a_zone_that_there_is_not_is_named_with_the_nearest(threats, tmp_path):
+    with pytest.raises(StageError, match=r"TIME_ZONE: 'Europe/Berlim' is not a time zone; did you mean Europe/Berlin\?"):
+        plot(threats(), tmp_path / "out", TIME_ZONE="Europe/Berlim")
 
 
 def test_no_threats_give_an_honest_empty_chart(threats, tmp_path):

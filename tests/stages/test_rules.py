@@ -85,6 +85,7 @@ def test_filling_a_template_takes_no_placeholder_from_a_value():
         ({"min_count": 0}, "min_count: 0 is less than the minimum of 1"),
         ({"alert_max_age_hours": 0}, "alert_max_age_hours: "),
         ({"cooldown_minutes": -1}, "cooldown_minutes: "),
+        ({"time_zone": "Europe/Berlim"}, r"time_zone: 'Europe/Berlim' is not a time zone; did you mean Europe/Berlin\?"),
         ({"time_zone": "Europe/Atlantis"}, "time_zone: 'Europe/Atlantis' is not a time zone"),
         ({"time_zone": "../../etc/passwd"}, "time_zone: "),
         ({"time_windows": [{"from": "25:00", "to": "06:00"}]}, r"time_windows\.0\.from: '25:00'"),

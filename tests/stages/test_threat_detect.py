@@ -120,6 +120,28 @@ def test_outside_the_time_windows(loud, sendgrid):
     assert loud.output()["alert"]["status"] == "outside-window"
 
 
+@pytest.mark.parametrize(("zone", "status", "time"), [("Asia/Tokyo", "sent", "02:44:58 JST"), ("UTC", "outside-window", "17:44:58 UTC")])
+def test_windows_and_mails_are_of_the_stages_zone_where_the_rules_name_none(loud, sendgrid, zone, status, time):
+    loud.env |= {"TIME_ZONE": zone}
+    loud.rule(time_windows=[{"from": "02:00", "to": "03:00"}], body="{time}")
+    loud.seen(PERSON)
+    loud.run()
+    alert = loud.output()["alert"]
+    assert alert["status"] == status
+    assert time in (sendgrid.mails[0]["content"][0]["value"] if status == "sent" else alert["reason"])
+
+
+def test_a_changed_zone_counts_from_the_next_datum_on(quiet):
+    quiet.rule(time_windows=[{"from": "02:00", "to": "03:00"}])
+    quiet.seen(PERSON)
+    statuses = []
+    for zone in ("UTC", "Asia/Tokyo"):
+        quiet.env = {"TIME_ZONE": zone}
+        quiet.run()
+        statuses.append(quiet.output()["alert"]["status"])
+    assert statuses == ["outside-window", "off"]
+
+
 def test_a_key_but_no_address(loud, sendgrid, caplog):
     (loud.root / "rules/rule.json").write_text(json.dumps({"threat_classes": [1]}))
     loud.seen(PERSON)

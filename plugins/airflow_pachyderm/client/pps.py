@@ -38,13 +38,16 @@ class PpsClient(Client):
 
     # Pipelines
 
-    def create_pipeline(self, spec: dict[str, Any], *, name: str, update: bool = True, reprocess: bool = False) -> tuple[str, str]:
+    def create_pipeline(
+        self, spec: dict[str, Any], *, name: str, update: bool = True, reprocess: bool = False, reprocess_on_change: bool = False
+    ) -> tuple[str, str]:
         """Create a pipeline, or update the one that differs.
 
         :param spec: As Pachyderm documents it.
         :param name: What to call the spec in errors, usually its file.
         :param update: Whether an existing pipeline may be changed.
         :param reprocess: On an update, process again also what was processed before. Without it only new data meets the new code.
+        :param reprocess_on_change: The same, where the spec differs; one that does not is left as it is.
         :return: Its name, and ``created``, ``updated`` or ``unchanged``.
         :raises PachydermInvalidError: A field is not known or has the wrong type; names ``name`` and the field.
         :raises PachydermConflictError: The pipeline exists and ``update`` is False.
@@ -54,7 +57,7 @@ class PpsClient(Client):
         wanted = request.metadata.annotations[SPEC_DIGEST]
         if existing and update and existing.spec_digest == wanted and not reprocess:
             return existing.name, "unchanged"
-        request.update, request.reprocess = bool(existing) and update, bool(existing) and reprocess
+        request.update, request.reprocess = bool(existing) and update, bool(existing) and (reprocess or reprocess_on_change)
         self._create_pipeline(request, request.pipeline.name, name)
         return request.pipeline.name, "updated" if existing else "created"
 

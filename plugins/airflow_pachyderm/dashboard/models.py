@@ -325,9 +325,13 @@ class Bar(BaseModel):
 
 
 class ThreatCounts(BaseModel):
-    """Counts over all threats, by device, class and day, as the plot stage wrote them; ``available`` is False when it has not run."""
+    """Counts over all threats, by device, class and day, as the plot stage wrote them; ``available`` is False when it has not run.
+
+    :ivar time_zone: Whose days they are.
+    """
 
     available: bool
+    time_zone: str = "UTC"
     total: int = 0
     devices: list[Bar] = []
     classes: list[Bar] = []

@@ -164,6 +164,7 @@ def _counts(record: dict[str, Any]) -> models.ThreatCounts:
     total = record.get("total")
     return models.ThreatCounts(
         available=True,
+        time_zone=str(record.get("time_zone") or "UTC"),
         total=total if isinstance(total, int) else sum(bar.count for bar in devices),
         devices=sorted(devices, key=lambda bar: (-bar.count, bar.name)),
         classes=sorted(classes, key=lambda bar: (-bar.count, bar.name)),

@@ -23,6 +23,8 @@ class PachydermCreatePipelineOperator(PachydermOperator):
     :param render: Render the content of the file as a template too, before it is read: ``{{ params.image }}``, ``{{ var.value.bucket }}``.
     :param update: Whether an existing pipeline may be changed. If not, and it differs, the task fails.
     :param reprocess: On an update, process again also what was processed before. Without it only new data meets the new code.
+        A pipeline whose spec is the same is updated, too.
+    :param reprocess_on_change: The same, but a pipeline whose spec is the same is left as it is.
     :return: By pipeline: ``created``, ``updated``, or ``unchanged``.
     :raises PachydermInvalidError: The file is not JSON or YAML, or has a field that Pachyderm does not know; names both.
     """
@@ -36,6 +38,7 @@ class PachydermCreatePipelineOperator(PachydermOperator):
         render: bool = False,
         update: bool = True,
         reprocess: bool = False,
+        reprocess_on_change: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -43,13 +46,15 @@ class PachydermCreatePipelineOperator(PachydermOperator):
         self.render = render
         self.update = update
         self.reprocess = reprocess
+        self.reprocess_on_change = reprocess_on_change
 
     def execute(self, context: "Context") -> dict[str, str]:
         """Create or update, in the file's order."""
         done = {}
         called = self.spec if isinstance(self.spec, str) else f"of task {self.task_id}"
         for spec in self._specs(context):
-            name, what = self.hook.pps.create_pipeline(spec, name=called, update=self.update, reprocess=self.reprocess)
+            again = {"reprocess": self.reprocess, "reprocess_on_change": self.reprocess_on_change}
+            name, what = self.hook.pps.create_pipeline(spec, name=called, update=self.update, **again)
             self.log.info("Pipeline %s: %s", name, what)
             done[name] = what
         return done

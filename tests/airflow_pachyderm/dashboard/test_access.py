@@ -6,6 +6,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from airflow_pachyderm.dashboard.routes.page import static_files
 from tests.airflow_pachyderm.dashboard.conftest import Engine
 
 ROUTES = (
@@ -126,6 +127,16 @@ def test_the_page_and_its_files(client: TestClient) -> None:
     assert "http" not in page.text.replace("http-equiv", "")
     assert 'src="/' not in page.text
     assert 'href="/' not in page.text
+
+
+@pytest.mark.parametrize(("setting", "shown"), [("", "UTC"), ("Europe/Berlin", "Europe/Berlin"), ('"><script>', "UTC")])
+def test_the_page_is_told_the_time_zone(monkeypatch: pytest.MonkeyPatch, setting: str, shown: str) -> None:
+    monkeypatch.setenv("TUSKWATCH_TIMEZONE", setting)
+    static_files.cache_clear()
+    try:
+        assert f'<html lang="en" data-time-zone="{shown}">'.encode() in static_files()["index.html"].content
+    finally:
+        static_files.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,15 @@ import hashlib
 import mimetypes
 from dataclasses import dataclass
 from functools import cache
+from html import escape
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Response
 from starlette.exceptions import HTTPException
+
+from airflow_pachyderm.dashboard.zone import zone_name
 
 router = APIRouter()
 
@@ -38,6 +41,8 @@ def _walk(folder: Traversable, prefix: str) -> list[tuple[str, StaticFile]]:
             found += _walk(item, f"{prefix}{item.name}/")
         else:
             content = item.read_bytes()
+            if not prefix and item.name == "index.html":
+                content = content.replace(b'data-time-zone="UTC"', f'data-time-zone="{escape(zone_name())}"'.encode())
             suffix = item.name[item.name.rfind(".") :]
             media_type = _TYPES.get(suffix) or mimetypes.guess_type(item.name)[0] or "text/plain"
             found.append((f"{prefix}{item.name}", StaticFile(content, media_type, f'"{hashlib.sha256(content).hexdigest()[:32]}"')))

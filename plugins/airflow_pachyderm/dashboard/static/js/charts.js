@@ -78,7 +78,7 @@ export function drawCharts(counts) {
         "div",
         { class: "charts" },
         chart("Threats by device", top(counts.devices), { lying: true }),
-        chart("Threats by day", counts.days.slice(-MAX_DAYS), { lying: false }),
+        chart(`Threats by day (${counts.time_zone})`, counts.days.slice(-MAX_DAYS), { lying: false }),
         counts.classes.length > 0 && chart("Threats by class", top(counts.classes), { lying: true }),
       ),
   ];

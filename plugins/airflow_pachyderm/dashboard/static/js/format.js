@@ -27,7 +27,19 @@ export function duration(seconds) {
   return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} days`;
 }
 
+/** The installation's time zone, in which all times are shown: whoever looks from elsewhere sees the same as the reports and mails. */
+export const zone = knownZone(document.documentElement.dataset.timeZone);
+
+function knownZone(name) {
+  try {
+    return new Intl.DateTimeFormat(undefined, { timeZone: name }).resolvedOptions().timeZone && name;
+  } catch {
+    return "UTC"; // a zone that this browser has never heard of
+  }
+}
+
 const exact = new Intl.DateTimeFormat(undefined, {
+  timeZone: zone,
   year: "numeric",
   month: "short",
   day: "numeric",
@@ -37,8 +49,37 @@ const exact = new Intl.DateTimeFormat(undefined, {
   timeZoneName: "short",
 });
 
-/** Unix seconds in the reader's own time zone, which is named. */
+/** Unix seconds in the installation's time zone, which is named. */
 export const time = (seconds) => (seconds === null || seconds === undefined ? "–" : exact.format(seconds * 1000));
+
+const parts = new Intl.DateTimeFormat("en-GB", {
+  timeZone: zone,
+  hourCycle: "h23",
+  year: "numeric",
+  month: "2-digit",
+  day: "2-digit",
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+});
+
+/** The clock of the installation's time zone at a moment, in milliseconds, as if it were UTC. */
+function wall(milliseconds) {
+  const found = Object.fromEntries(parts.formatToParts(milliseconds).map(({ type, value }) => [type, Number(value)]));
+  return Date.UTC(found.year, found.month - 1, found.day, found.hour, found.minute, found.second);
+}
+
+/** Hours, minutes and seconds. */
+export const clock = (seconds) => new Date(wall(Math.floor(seconds) * 1000)).toISOString().slice(11, 19);
+
+/** What a datetime field holds ("2026-03-29T01:30"), taken as of the installation's time zone, as Unix seconds. */
+export function moment(text) {
+  if (!text) return undefined;
+  const wanted = Date.parse(`${text}Z`);
+  let found = wanted;
+  for (let turn = 0; turn < 2; turn += 1) found += wanted - wall(found); // twice: the first may land beyond a change of the clock
+  return Math.floor(found / 1000);
+}
 
 export function ago(seconds) {
   if (seconds === null || seconds === undefined) return "–";

@@ -194,12 +194,13 @@ function renderLog(log) {
   const lines = log.lines.filter((line) => line.message);
   return [
     h("h2", {}, "Log"),
+    lines.some((line) => line.time !== null) && h("p", { class: "hint" }, `Times are those of ${format.zone}.`),
     log.cut && h("p", { class: "hint" }, "Only its end is shown; pachctl logs has all of it."),
     lines.length
       ? h(
           "pre",
           { class: "log", tabindex: "0", "data-key": "log" },
-          lines.map((line) => h("span", { class: line.user ? "log-user" : "log-worker" }, `${line.time === null ? "" : new Date(line.time * 1000).toISOString().slice(11, 19)}  ${line.message}\n`)),
+          lines.map((line) => h("span", { class: line.user ? "log-user" : "log-worker" }, `${line.time === null ? "" : format.clock(line.time)}  ${line.message}\n`)),
         )
       : !log.note && h("p", { class: "hint" }, "Nothing was written."),
     log.note && h("p", { class: "hint" }, log.note),

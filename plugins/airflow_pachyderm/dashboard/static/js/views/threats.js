@@ -53,10 +53,7 @@ function listView(query, { part, go }) {
   return { title: "Threats", element: h("div", { class: "stack" }, heading("Threats"), filters, list, charts) };
 }
 
-const filterOf = (query) => ({ device: query.device, label: query.label, since: seconds(query.since), until: seconds(query.until) });
-
-/** What a datetime field holds, in the reader's time zone, as Unix seconds. */
-const seconds = (text) => (text ? Math.floor(new Date(text).getTime() / 1000) : undefined);
+const filterOf = (query) => ({ device: query.device, label: query.label, since: format.moment(query.since), until: format.moment(query.until) });
 
 function filterForm(query, known, go) {
   const select = (name, label, values, all) =>
@@ -77,8 +74,8 @@ function filterForm(query, known, go) {
     { class: "filters", onsubmit: apply, onchange: (event) => event.target.tagName === "SELECT" && apply(event) },
     select("device", "Device", known.devices, "all devices"),
     select("label", "Class", known.classes, "all classes"),
-    field("since", "From"),
-    field("until", "To"),
+    field("since", `From (${format.zone})`),
+    field("until", `To (${format.zone})`),
     h("button", { type: "submit" }, "Filter"),
     filtered && link({ view: "threats" }, "Show all"),
   );
