@@ -92,7 +92,7 @@ TIMEZONE: Final = _zone("TUSKWATCH_TIMEZONE")  # of a day, of rules' hours, of e
 SERVER_SIDE: Final = _flag("TUSKWATCH_SERVER_SIDE")  # default of the forms' field
 LATE_DAYS: Final = 7
 # What else begins with TUSKWATCH_ and is read elsewhere: the laptop's commands, provisioning, tests.
-OTHER_ENVIRONMENT: Final = frozenset({"LOCAL", "POLL_SECONDS", "SHARED", "DATA", "DATABASE"})
+OTHER_ENVIRONMENT: Final = frozenset({"LOCAL", "POLL_SECONDS", "SHARED", "DATA", "DATABASE", "LAN", "LAN_PORT", "LAN_BIND", "TLS"})
 PART_OF_DAGS: Final = frozenset({"NIGHTLY_CRON", "TIMEZONE", "RETRIES", "RETRY_SECONDS", "SERVER_SIDE"})
 IMAGES_ALIAS: Final = "tuskwatch-images"  # asset alias of new commits of images, for DAGs that follow
 

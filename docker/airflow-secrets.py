@@ -1,11 +1,15 @@
 """Make the secrets of one installation, each once, as files in a folder: ``python3 airflow-secrets.py /secrets``."""
 
 import base64
+import ipaddress
 import json
 import os
 import secrets
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+_CERTIFICATE_DAYS = 825  # the most that browsers take
 
 
 def keep(path: Path, value: str, *, mode: int = 0o444) -> str:
@@ -31,4 +35,43 @@ def main(folder: Path) -> None:
     keep(folder / "passwords.json", json.dumps(logins), mode=0o600)  # Airflow opens it for writing
 
 
-main(Path(sys.argv[1]))
+def keep_certificate(folder: Path, host: str) -> None:
+    """Make a certificate for a name or address, unless there is one for it."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    named = folder / "tls.host"
+    if named.exists() and named.read_text(encoding="utf-8") == host:
+        return
+    try:
+        alternative: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        alternative = x509.DNSName(host)
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host[:64])])
+    now = datetime.now(tz=UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=_CERTIFICATE_DAYS))
+        .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    for path in (folder / "tls.key", folder / "tls.crt", named):
+        path.unlink(missing_ok=True)
+    keep(folder / "tls.key", private.decode(), mode=0o400)
+    keep(folder / "tls.crt", certificate.public_bytes(serialization.Encoding.PEM).decode())
+    keep(named, host)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
+    if lan := os.environ.get("TUSKWATCH_LAN"):
+        keep_certificate(Path(sys.argv[1]), lan)

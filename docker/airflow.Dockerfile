@@ -30,7 +30,7 @@ COPY protobuf_compat.py /app/
 COPY plugins /app/plugins/
 COPY dags /app/dags/
 COPY stages /app/stages/
-COPY docker/airflow-secrets.py docker/airflow-health.py /app/docker/
+COPY docker/airflow-secrets.py docker/airflow-health.py docker/tls.py /app/docker/
 RUN install -d -o 1000 -g 1000 /airflow /secrets
 ENV PATH=/app/venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONPATH=/app:/app/plugins:/app/entry-points \
