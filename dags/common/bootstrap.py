@@ -15,7 +15,7 @@ from airflow_pachyderm.hooks.pachyderm import PachydermHook
 from airflow_pachyderm.operators.owner import task_push
 from airflow_pachyderm.specs import load_specs
 from dags import settings
-from dags.common.checks import check_model, check_rules
+from dags.common.checks import check_model, check_rules, unloaded
 from dags.common.mail import stage_spec
 from dags.common.rotation import check_content, content_of, stage
 from dags.common.world import zone_of_pipeline
@@ -120,6 +120,8 @@ def _plan_content(context: Any, config: settings.Settings, content: Content, war
         warnings.append(warning)
         return None
     data = content_of(source, what)
+    if what == settings.MODEL_REPO and (warning := unloaded()):
+        warnings.append(warning)
     check_content(data, content.check, name=content.path.removeprefix("/"), what=f"The {what} {source}")
     return stage(context, config, content.path, data)
 

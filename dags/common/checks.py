@@ -8,16 +8,29 @@ log = logging.getLogger(__name__)
 
 
 def check_model(path: Path) -> None:
-    """Load a frozen graph as object-detect will; where TensorFlow is not installed, leave that to object-detect.
+    """Load a frozen graph as object-detect will; where TensorFlow is not installed, look for its tensors only.
 
     :raises StageError: It is none, or lacks a tensor.
     """
-    if importlib.util.find_spec("tensorflow") is None:
-        log.warning("The model is not checked: TensorFlow is not installed here; object-detect fails its datums if it cannot load it")
+    if warning := unloaded():
+        log.warning("%s", warning)
+        from stages.object_detect.graph_file import check_graph_file
+
+        check_graph_file(path)
         return
     from stages.object_detect.detector import Detector
 
     Detector(path, threads=1, threshold=0.5).close()
+
+
+def unloaded() -> str:
+    """What to say of models that are put from here: a sentence where they cannot be loaded first, else nothing."""
+    if importlib.util.find_spec("tensorflow") is not None:
+        return ""
+    return (
+        "The model has the right tensors and was not loaded, since TensorFlow is not installed where this ran: "
+        "object-detect fails its datums if it cannot load it; push an image to see"
+    )
 
 
 def check_rules(path: Path) -> None:

@@ -17,6 +17,7 @@ XCOM_LEFT_OUT: Final = "left_out"
 GONE: Final = "deleted since it was listed"
 GROWING: Final = "still being written, or written again, since it was listed: a later run takes it when it is whole"
 FORBIDDEN: Final = "nobody may read it"
+LEFT_OUT: Final = (GONE, GROWING, FORBIDDEN)
 
 
 class ImagesPushOperator(PachydermPushOperator):

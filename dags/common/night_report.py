@@ -29,7 +29,7 @@ def report_night(
         raise AirflowSkipException("The night has no plan, so there is nothing to report: the task plan says why")
     source = f"{config.landing} of {day}"
     run = Run(ti.dag_id, ti.run_id, source, pushes_of(manifests, pushes), len(manifests), late=late or {}, passed_over=passed or [])
-    counts = {"day": day, **finish_run(context, config, run, manifests=manifests, folder=run_results(config, ti.dag_id, day))}
+    counts = {"day": day, **finish_run(context, config, run, manifests=manifests, folder=run_results(config, ti.dag_id, day), later=True)}
     if counts["commit"]:
         asset = commit_asset(PachydermHook(settings.PACHYDERM_CONN_ID).connection, settings.IMAGES_REPO)
         emit_commit(context, ti.task.outlets, asset, counts)

@@ -13,8 +13,9 @@ from airflow_pachyderm.files import read_manifest_lines
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
 from dags import settings
 from dags.common.batching import Limits, plan_batches, run_folder
+from dags.common.images_push import GROWING, LEFT_OUT
 from dags.common.landing import MOST_COUNTED, PassedOver, count_files, list_images, unique
-from dags.common.report import Run, collect, markdown, untold, write
+from dags.common.report import Report, Run, collect, markdown, untold, write
 from dags.common.tell import cause_of, log_warnings, run_results, tell
 from dags.common.world import names_somebody, warnings_in_use
 
@@ -93,12 +94,15 @@ def pushes_of(manifests: Sequence[str], pushes: Iterable[Mapping[str, Any]] | No
     return [found[manifest] for manifest in manifests if manifest in found]
 
 
-def finish_run(context: Any, config: settings.Settings, run: Run, *, manifests: Iterable[str], folder: str) -> dict[str, Any]:
+def finish_run(
+    context: Any, config: settings.Settings, run: Run, *, manifests: Iterable[str], folder: str, later: bool = False
+) -> dict[str, Any]:
     """Collect and write the report of a run.
 
     :param folder: URL of the run's own folder.
+    :param later: Whether a later run takes the images that are still being written.
     :return: Counts, and where the report is.
-    :raises PachydermInvalidError: Batches failed, or most images are invalid; the report is written first.
+    :raises PachydermInvalidError: Batches failed, no image was left, or most are invalid; the report is written first.
     """
     hook = PachydermHook(settings.PACHYDERM_CONN_ID)
     if run.batches and not run.pushes:
@@ -112,7 +116,7 @@ def finish_run(context: Any, config: settings.Settings, run: Run, *, manifests: 
     wrong = f"{failed} of {run.batches} batches failed: clear their push tasks" if failed else ""
     if wrong and (cause := cause_of(context, hook)):
         wrong += f"; the first one: {cause}"
-    blind = report.mostly_invalid(config.max_invalid_share)
+    blind = report.mostly_invalid(config.max_invalid_share) or _nothing_left(report, later=later)
     facts = {"source": run.source, "reason": wrong or blind, **{key: counts[key] for key in ("files", "images", "threats", "passed_over")}}
     facts["name"] = folder.rpartition("/")[2]
     state = "failed" if wrong or blind else "success"
@@ -122,6 +126,15 @@ def finish_run(context: Any, config: settings.Settings, run: Run, *, manifests: 
     if blind:
         raise PachydermInvalidError(f"{blind}; the report is {counts['summary']}")
     return counts
+
+
+def _nothing_left(report: Report, *, later: bool) -> str:
+    """Why a run that was to push images and pushed none is no success; empty where it pushed some, or a later run will."""
+    left = [item for item in report.passed_over if item["why"] in LEFT_OUT]
+    if report.files or not left or (later and all(item["why"] == GROWING for item in left)):
+        return ""
+    told = "; ".join(f"{item['count']} {item['why']}, such as {item['names'][0]}" for item in left)
+    return f"None of the images that were listed could be pushed: {told}"
 
 
 def batch_limits(folder: str, files: int) -> Limits:

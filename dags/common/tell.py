@@ -13,6 +13,7 @@ from airflow_pachyderm.exceptions import PachydermNotFoundError
 from airflow_pachyderm.files import Batch, SourceFile, open_filesystem
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
 from dags import settings
+from dags.common.checks import unloaded
 from dags.common.links import XCOM_REPORT
 from dags.common.world import warnings_in_use, world_of
 
@@ -123,7 +124,8 @@ def report_bootstrap(context: Any, config: settings.Settings, found: Mapping[str
 
 def report_rotation(context: Any, config: settings.Settings) -> dict[str, Any]:
     """The last task of ``rotate_model`` and ``update_rules``: what of the rules and settings now in use can have no effect."""
-    return _short_report(context, config, {}, ())
+    warning = unloaded() if context["ti"].dag_id == "rotate_model" else ""
+    return _short_report(context, config, {}, [warning] if warning else [])
 
 
 def _short_report(context: Any, config: settings.Settings, put: Mapping[str, bool], more: Sequence[str]) -> dict[str, Any]:

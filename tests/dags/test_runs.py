@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -32,6 +33,7 @@ from dags.common.world import warnings_in_use
 from stages.common.errors import StageError
 from tests.airflow_pachyderm.tasks import DagRun, Task, TaskInstance
 from tests.dags.quick_stages import write_images, write_stages
+from tests.support_data import DEMO_MODEL
 
 NAMES = ("dev1_1511891098.jpg", "dev1_1511891155.jpg", "dev2_1511891326.jpg", "blah.jpg")
 
@@ -156,6 +158,25 @@ def test_a_batch_of_which_nothing_is_left_is_no_failure(world: World) -> None:
 
     assert [push["files"] for push in pushes] == [2, 0]
     assert (counts["failed_batches"], counts["files"], counts["passed_over"]) == (0, 2, 2)
+
+
+@pytest.mark.parametrize("grown", [False, True])
+def test_a_run_whose_images_are_all_left_out_is_no_success(world: World, grown: bool) -> None:
+    manifests = plan_push(world.context(batch_size=4), world.config)
+    for path in world.images.iterdir():
+        if grown:
+            path.write_bytes(path.read_bytes() + b" and more")
+        else:
+            path.unlink()
+    pushes = world.push(manifests)
+
+    with pytest.raises(PachydermInvalidError, match=f"None of the images .* could be pushed: 4 {GROWING if grown else GONE}, such as"):
+        report_push(world.context("report"), world.config, manifests=manifests, pushes=pushes)
+
+    if grown:  # of a night the next one takes them
+        run = Run("nightly_images", "r", "landing", pushes=pushes, batches=1)
+        finish_run(world.context("report"), world.config, run, manifests=manifests, folder=f"{world.config.results}/night", later=True)
+        assert last_run(world)["state"] == "success"
 
 
 def test_a_night_takes_an_image_that_grew_when_it_is_whole(world: World, tmp_path: Path) -> None:
@@ -533,6 +554,24 @@ def test_bootstrap_refuses_bad_rules_before_it_touches_anything(world: World, tm
 
     with pytest.raises(PachydermInvalidError, match=rf"The rules .*rule\.json is not put: .*{said}"):
         bootstrap(world, rules=str(tmp_path / "rule.json"), replace_rules=True)
+
+
+def test_where_tensorflow_is_not_there_a_model_is_looked_at_and_the_report_says_that_it_was_not_loaded(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorflow", None)  # as Python has it where a package is not to be found
+    model = tmp_path / "model.pb"
+    put = {"model": str(model), "replace_model": True}
+    for content, said in (
+        (b"# README", "not a frozen graph"),
+        (bytes.fromhex("0a0b0a036f776e12044e6f4f70"), "has no image_tensor, detection_"),
+    ):
+        model.write_bytes(content)
+        with pytest.raises(PachydermInvalidError, match=said):
+            bootstrap(world, **put)
+
+    model.write_bytes(DEMO_MODEL.read_bytes())
+    assert bootstrap(world, **put)["warnings"][0].startswith("The model has the right tensors and was not loaded, since TensorFlow is not")
 
 
 def test_what_somebody_put_meanwhile_is_not_replaced(world: World, tmp_path: Path) -> None:
