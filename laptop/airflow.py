@@ -5,6 +5,7 @@ The `airflow` command line takes four to five seconds a call; the REST API takes
 
 import contextlib
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -206,17 +207,23 @@ class Airflow:
         return "\n".join(parts)
 
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """One REST call. What may be done twice is repeated for a minute while the server does not answer: it may be starting again."""
-        deadline = time.monotonic() + (_PATIENCE_SECONDS if method in _REPEATABLE else 0.0)
+        """One REST call. What may be done twice is repeated for a minute while the server does not answer: it may be starting again.
+
+        The minute begins with the first answer that is none: on a very busy machine waiting for that one takes longer already.
+        """
+        patience = _PATIENCE_SECONDS if method in _REPEATABLE else 0.0
+        failed_at = math.inf
         while True:
             try:
                 answer = self._http.request(method, path, json=body, headers={"Accept": "application/json"})
             except httpx.HTTPError as error:
-                if time.monotonic() > deadline:
+                failed_at = min(failed_at, time.monotonic())
+                if time.monotonic() - failed_at >= patience:
                     msg = f"Airflow at {self.url} does not answer {method} {path}: {error}; see the logs of api-server"
                     raise LaptopError(msg) from error
             else:
-                if not answer.is_server_error or time.monotonic() > deadline:
+                failed_at = min(failed_at, time.monotonic())
+                if not answer.is_server_error or time.monotonic() - failed_at >= patience:
                     break
             time.sleep(0.5)
         if answer.is_error:
