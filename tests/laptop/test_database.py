@@ -54,6 +54,7 @@ def layout(tmp_path: Path) -> Iterator[Layout]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900, method="signal")
 def test_the_history_of_an_installation_with_sqlite_moves_over(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
     settings = AirflowSettings(port=1, password="p", jwt_secret="j", secret_key="s")
     env = environment(clean_environment({}), layout, settings, database=Postgres.of(layout).url, pachd_address="h:1", extra={})
