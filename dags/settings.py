@@ -16,6 +16,8 @@ from airflow_pachyderm.connection import DEFAULT_CONN_ID
 from airflow_pachyderm.exceptions import PachydermInvalidError
 from stages.common.errors import StageError
 from stages.common.zones import zone_of
+from stages.contract import layout, names
+from stages.contract import pipelines as contract
 
 
 def _cron(name: str, default: str) -> str:
@@ -51,28 +53,23 @@ PACHYDERM_CONN_ID: Final = DEFAULT_CONN_ID
 SENDGRID_CONN_ID: Final = "sendgrid_default"  # its password is the API key; without this connection no mail is sent
 SENDGRID_SECRET: Final = "sendgrid"  # noqa: S105 - the name of the secret in Pachyderm
 
-IMAGES_REPO: Final = "images"
-MODEL_REPO: Final = "model"
-RULES_REPO: Final = "rules"
+IMAGES_REPO: Final = contract.IMAGES
+MODEL_REPO: Final = contract.MODEL
+RULES_REPO: Final = contract.RULES
 REPOS: Final = {
-    IMAGES_REPO: "camera images as they come: <device>_<unix seconds>.<jpg|jpeg|png>",
+    IMAGES_REPO: f"camera images as they come: {names.FORM}",
     MODEL_REPO: "the frozen graph that finds objects, and its label map",
     RULES_REPO: "what is a threat, and who is told",
 }
 STATUS_REPO: Final = "status"  # what the runs told, for the dashboard: made with the first report, read by no pipeline
-MODEL_PATH: Final = "/frozen_inference_graph.pb"
-RULES_PATH: Final = "/rule.json"
+MODEL_PATH: Final = layout.MODEL_PATH
+RULES_PATH: Final = layout.RULES_PATH
 
-VALIDATE: Final = "validate"
-OBJECT_DETECT: Final = "object-detect"
-THREAT_DETECT: Final = "threat-detect"
-PLOT: Final = "plot"
-PIPELINES: Final = {  # upstream first; the folder of its spec below the stages
-    VALIDATE: "validate",
-    OBJECT_DETECT: "object_detect",
-    THREAT_DETECT: "threat_detect",
-    PLOT: "plot",
-}
+VALIDATE: Final = contract.VALIDATE
+OBJECT_DETECT: Final = contract.OBJECT_DETECT
+THREAT_DETECT: Final = contract.THREAT_DETECT
+PLOT: Final = contract.PLOT
+PIPELINES: Final = {pipeline.name: pipeline.folder for pipeline in contract.pipelines()}  # upstream first
 ZONED: Final = (THREAT_DETECT, PLOT)  # those to which the time zone makes a difference
 
 TAGS: Final = ("tuskwatch",)

@@ -10,7 +10,9 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 ROOTS = {"plugins/airflow_pachyderm": "airflow_pachyderm"}
 
-# What each part may import of the project's own packages; a part not named here may import nothing of it.
+PAGES = ("names", "threats", "history", "status", "routes.threats")
+
+# What each part may import of the project's own packages besides itself. A module belongs to the longest name that it is within.
 ARROWS: dict[str, set[str]] = {
     "protobuf_compat": set(),
     "minipachd.errors": set(),
@@ -21,7 +23,10 @@ ARROWS: dict[str, set[str]] = {
     "minipachd.upkeep": {"minipachd.errors", "minipachd.settings", "minipachd.storage", "minipachd.pfs", "minipachd.pps"},
     "minipachd.api": {"minipachd", "protobuf_compat"},
     "airflow_pachyderm": {"protobuf_compat"},
+    # Tuskwatch's own pages, until they are registered from outside: they know what the stages write.
+    **{f"airflow_pachyderm.dashboard.{page}": {"airflow_pachyderm", "stages.contract"} for page in PAGES},
     "stages": set(),
+    "stages.contract": set(),
     "dags": {"airflow_pachyderm", "stages"},
     "laptop": {"airflow_pachyderm", "dags", "stages"},
 }
@@ -57,7 +62,7 @@ def test_imports_point_one_way(part: str) -> None:
     offences = [
         f"{name} imports {target}"
         for name, path in modules()
-        if within(name, part)
+        if max((other for other in ARROWS if within(name, other)), key=len, default="") == part
         for target in imported(path)
         if not any(within(target, package) for package in allowed) and target != "minipachd"
     ]

@@ -30,6 +30,7 @@ from dags import settings
 from dags.common.batching import Limits, cut, fitting
 from dags.common.landing import Entry, Found, PassedOver, count_files, entries, list_images, require_folder, unique
 from dags.common.push_run import batch_limits
+from stages.contract.names import BadNameError, time_in_name
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +39,6 @@ Begun = frozenset[date]
 _BEGUN: Final = "begun"  # a file in every ledger
 _VERSIONS: Final = "versions.json"  # another one: the version of each image when it was listed
 _WAITS: Final = "no run has had its day: start a backfill, or a run by hand for it"
-_DIGITS: Final = re.compile(r"_([0-9]{10,})\.[^.]+")
-_SECONDS_DIGITS: Final = (10, 11)
 
 
 @dataclass(frozen=True)
@@ -123,15 +122,11 @@ class _Flat:
         if entry.name.startswith("."):
             self._passed.add("its name begins with a dot", entry.name)
             return
-        match = _DIGITS.search(entry.name)
-        if match is None:
-            self._passed.add("no day in its name, which should be as dev1_1511891098.jpg, and in no folder YYYY/MM/DD", entry.name)
+        try:
+            day = datetime.fromtimestamp(time_in_name(entry.name), tz=self._zone).date()
+        except BadNameError as exc:
+            self._passed.add(f"no day in its name, nor in a folder YYYY/MM/DD: {exc.why}", entry.name)
             return
-        if len(match[1]) not in _SECONDS_DIGITS:
-            unit = ": are they milliseconds?" if len(match[1]) == len("1511891098000") else ""
-            self._passed.add(f"no day in its name: {len(match[1])} digits are no Unix seconds, which have 10{unit}", entry.name)
-            return
-        day = datetime.fromtimestamp(int(match[1]), tz=self._zone).date()
         if day in self._found:
             self._found[day].append(Found(SourceFile(repo_path(entry.name), url, entry.size), entry.version))
         elif day > self._today + timedelta(days=1):

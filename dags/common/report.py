@@ -5,20 +5,24 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
-from airflow_pachyderm.exceptions import PachydermNotFoundError
+from airflow_pachyderm.exceptions import PachydermInvalidError, PachydermNotFoundError
 from airflow_pachyderm.files import SourceFile, open_filesystem
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
 from dags.common.landing import PassedOver
 from dags.common.tell import warning_lines
 from dags.settings import IMAGES_REPO, OBJECT_DETECT, PLOT, THREAT_DETECT, TIMEZONE, VALIDATE
+from stages.contract import layout
+from stages.contract.names import ImageName
+from stages.contract.records import AlertStatus, Detections, Invalid, Record, RecordError, Threat
 
 log = logging.getLogger(__name__)
+R = TypeVar("R", bound=Record)
 
 _READERS: Final = 8
 _ANNOTATED_LIMIT: Final = 200
@@ -127,7 +131,7 @@ class Report:
             "detections": self.detections,
             "threats": self.threats,
             "alerts": self.alerts,
-            "plot": "threats.png",
+            "plot": layout.CHART.removeprefix("/"),
             "jobs": self.jobs,
         }
 
@@ -170,22 +174,22 @@ def collect(hook: PachydermHook, run: Run, images: Iterable[SourceFile]) -> Repo
     )
     if not commit:
         return report
-    report.valid = sorted(names & {PurePosixPath(file.path).name for file in hook.pfs.glob_files(VALIDATE, commit, "/valid/*")})
-    invalid = sorted(names & {PurePosixPath(file.path).name for file in hook.pfs.glob_files(VALIDATE, commit, "/invalid/*")})
+    report.valid = sorted(names & {PurePosixPath(file.path).name for file in hook.pfs.glob_files(VALIDATE, commit, layout.valid("*"))})
+    invalid = sorted(names & {PurePosixPath(file.path).name for file in hook.pfs.glob_files(VALIDATE, commit, layout.invalid("*"))})
     report.missing = sorted(names - {*report.valid, *invalid})
-    reasons = _read_all(hook, VALIDATE, commit, [f"/invalid/{name}.reason.json" for name in invalid], dict)
-    report.invalid = {name: _reason(content) for name, content in zip(invalid, reasons, strict=True)}
-    report.codes = {name: str(content.get("code") or _reason(content)) for name, content in zip(invalid, reasons, strict=True)}
-    looked_at = {file.path for file in hook.pfs.glob_files(OBJECT_DETECT, commit, "/*/*.json")}
+    reasons = _read_all(hook, VALIDATE, commit, [layout.reason(name) for name in invalid], Invalid)
+    report.invalid = {name: reason.message for name, reason in zip(invalid, reasons, strict=True)}
+    report.codes = {name: reason.code for name, reason in zip(invalid, reasons, strict=True)}
+    looked_at = {file.path for file in hook.pfs.glob_files(OBJECT_DETECT, commit, layout.record("*", "*"))}
     seen = [name for name in report.valid if _output_path(name) in looked_at]
     report.unseen = [name for name in report.valid if _output_path(name) not in looked_at]
-    detected = _read_all(hook, OBJECT_DETECT, commit, [_output_path(name) for name in seen], _objects)
-    report.detections = dict(zip(seen, detected, strict=True))
-    threats = {file.path for file in hook.pfs.glob_files(THREAT_DETECT, commit, "/*/*.json")}
+    detected = _read_all(hook, OBJECT_DETECT, commit, [_output_path(name) for name in seen], Detections)
+    report.detections = {name: _objects(record) for name, record in zip(seen, detected, strict=True)}
+    threats = {file.path for file in hook.pfs.glob_files(THREAT_DETECT, commit, layout.record("*", "*"))}
     with_threats = [name for name in report.valid if _output_path(name) in threats]
-    report.threats = dict(sorted(Counter(_device(name) for name in with_threats).items()))
-    told = _read_all(hook, THREAT_DETECT, commit, [_output_path(name) for name in with_threats[:_ALERTS_READ]], _alert)
-    report.alerts = dict(Counter(status for status in told if status).most_common())
+    report.threats = dict(sorted(Counter(ImageName.parse(name).device for name in with_threats).items()))
+    told = _read_all(hook, THREAT_DETECT, commit, [_output_path(name) for name in with_threats[:_ALERTS_READ]], Threat)
+    report.alerts = dict(Counter(threat.alert.status for threat in told).most_common())
     report.warnings = _warnings(report)
     return report
 
@@ -209,7 +213,7 @@ def _warnings(report: Report) -> list[str]:
 
 def untold(report: Report) -> list[str]:
     """A warning when there were threats and no mail about any of them went out."""
-    if not report.alerts or report.alerts.get("sent"):
+    if not report.alerts or report.alerts.get(AlertStatus.SENT.value):
         return []
     why = ", ".join(f"{count} {status}" for status, count in report.alerts.items())
     return [f"Nobody was told of the threats of {sum(report.alerts.values())} images: {why}"]
@@ -227,11 +231,11 @@ def write(hook: PachydermHook, report: Report, folder: str) -> str:
     """
     filesystem, path = open_filesystem(folder)
     filesystem.makedirs(path, exist_ok=True)
-    if report.commit and hook.pfs.inspect_file(PLOT, report.commit, "/threats.png"):
-        filesystem.pipe_file(f"{path}/threats.png", hook.pfs.read_file(PLOT, report.commit, "/threats.png"))
+    if report.commit and hook.pfs.inspect_file(PLOT, report.commit, layout.CHART):
+        filesystem.pipe_file(f"{path}{layout.CHART}", hook.pfs.read_file(PLOT, report.commit, layout.CHART))
     if len(report.valid) <= _ANNOTATED_LIMIT:
         for name in report.detections:
-            image = _output_path(name).removesuffix(".json") + ".jpg"
+            image = layout.picture_of(ImageName.parse(name))
             filesystem.makedirs(f"{path}/annotated{image.rpartition('/')[0]}", exist_ok=True)
             filesystem.pipe_file(f"{path}/annotated{image}", hook.pfs.read_file(OBJECT_DETECT, report.commit, image))
     filesystem.pipe_file(f"{path}/report.md", markdown(report).encode())
@@ -299,35 +303,29 @@ def _last_commit(hook: PachydermHook, commits: Sequence[str]) -> str:
     return found
 
 
-def _read_all(hook: PachydermHook, repo: str, commit: str, paths: Sequence[str], parse: Any) -> list[Any]:
+def _read_all(hook: PachydermHook, repo: str, commit: str, paths: Sequence[str], record: type[R]) -> list[R]:
+    """Read records at once.
+
+    :raises PachydermInvalidError: One is damaged.
+    """
+
+    def read(path: str) -> R:
+        try:
+            return record.read(json.loads(hook.pfs.read_file(repo, commit, path)))
+        except (RecordError, ValueError) as exc:
+            raise PachydermInvalidError(f"{repo}@{commit}:{path}: {exc}; correct the pipeline that wrote it, and push again") from exc
+
     with ThreadPoolExecutor(_READERS) as pool:
-        return [parse(json.loads(content)) for content in pool.map(lambda path: hook.pfs.read_file(repo, commit, path), paths)]
+        return list(pool.map(read, paths))
 
 
-def _objects(content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {"class": found["class_id"], "label": found["label"], "score": found["score"], "box": found["box"]} for found in content["objects"]
-    ]
-
-
-def _alert(content: Mapping[str, Any]) -> str:
-    alert = content.get("alert")
-    return str(alert.get("status", "")) if isinstance(alert, Mapping) else ""
-
-
-def _reason(content: Mapping[str, Any]) -> str:
-    return str(content.get("message") or content.get("reason") or content)
-
-
-def _device(name: str) -> str:
-    return name.rpartition("_")[0]
+def _objects(record: Detections) -> list[dict[str, Any]]:
+    return [{"class": found.class_id, "label": found.label, "score": found.score, "box": asdict(found.box)} for found in record.objects]
 
 
 def _output_path(name: str) -> str:
     """Where object-detect and threat-detect write about an image: a PNG and a JPEG of one second have a path each."""
-    device, _, rest = name.rpartition("_")
-    timestamp, _, extension = rest.partition(".")
-    return f"/{device}/{timestamp}.json" if extension == "jpg" else f"/{device}/{timestamp}_{extension}.json"
+    return layout.record_of(ImageName.parse(name))
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]], *, none: str) -> list[str]:

@@ -16,7 +16,9 @@ FORM: Final = f"<device>_<unix seconds>.<{'|'.join(EXTENSIONS)}>"
 EXAMPLE: Final = "dev1_1511891098.jpg"
 LAST_SECOND: Final = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
 
-_LEAST_DIGITS, _MOST_DIGITS = 10, len(str(LAST_SECOND))
+_LEAST_DIGITS: Final = 10
+_LIKELY_DIGITS: Final = 11
+_MOST_DIGITS: Final = len(str(LAST_SECOND))
 _DIGITS: Final = f"[0-9]{{{_LEAST_DIGITS},}}"
 # ASCII only and no leading dot: the device becomes a folder of the output repo, where Pachyderm takes no other characters.
 DEVICE_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
@@ -121,13 +123,18 @@ def rank_in_second(output_name: str) -> int:
 def time_in_name(name: str) -> int:
     """Return the Unix seconds that a file's name seems to tell, whatever else is wrong with it.
 
+    More than 11 digits, which would be later than the year 5138, are milliseconds or a date written out, such as 202611221905.
+
     :raises BadNameError: ``bad-name``: there are none; ``bad-timestamp``: the digits are no seconds.
     """
     match = _TIME_IN_NAME.search(name)
     if match is None:
-        raise BadNameError(name, "bad-name", f"no time in its name, which should be as {EXAMPLE}")
-    _check_seconds(name, match[1])
-    return int(match[1])
+        raise BadNameError(name, "bad-name", f"it should be as {EXAMPLE}")
+    digits = match[1]
+    if len(digits) > _LIKELY_DIGITS:
+        unit = ": are they milliseconds?" if len(digits) == _LEAST_DIGITS + 3 else ""
+        raise BadNameError(name, "bad-timestamp", f"{len(digits)} digits are no Unix seconds, which have {_LEAST_DIGITS}{unit}")
+    return int(digits)
 
 
 def shown(text: str, *, limit: int = 120) -> str:

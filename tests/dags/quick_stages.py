@@ -7,16 +7,20 @@ VALIDATE = r"""
 for f in "$PFS_ROOT"/images/*; do n=$(basename "$f"); case $n in
 *_[0-9]*.jpg|*_[0-9]*.png) mkdir -p "$PFS_ROOT/out/valid"; cp "$f" "$PFS_ROOT/out/valid/$n";;
 *) mkdir -p "$PFS_ROOT/out/invalid"; cp "$f" "$PFS_ROOT/out/invalid/$n"
-echo '{"message": "the name"}' > "$PFS_ROOT/out/invalid/$n.reason.json";;
+echo '{"schema": "tuskwatch.invalid/1", "name": "'$n'", "code": "bad-name", "message": "the name"}' \
+> "$PFS_ROOT/out/invalid/$n.reason.json";;
 esac; done
 """
 DETECT = r"""
 for f in "$PFS_ROOT"/validate/valid/*; do n=$(basename "$f" .jpg); d=${n%_*}; t=${n##*_}; t=${t%.png}; case $n in *.png) t=${t}_png;; esac
 mkdir -p "$PFS_ROOT/out/$d"; cp "$f" "$PFS_ROOT/out/$d/$t.jpg"
-echo '{"objects": [{"class_id": 1, "label": "person", "score": 0.9, "box": {}}]}' > "$PFS_ROOT/out/$d/$t.json"; done
+echo '{"schema": "tuskwatch.detections/1", "device": "'$d'", "timestamp": '${t%_png}', "time": "", "source": "'$(basename "$f")'",
+"objects": [{"class_id": 1, "label": "person", "score": 0.9, "box": {"left": 1, "top": 1, "right": 2, "bottom": 2}}]}' \
+> "$PFS_ROOT/out/$d/$t.json"; done
 """
 THREAT = r"""
-cd "$PFS_ROOT"/object-detect; for f in */*.json; do mkdir -p "$PFS_ROOT/out/$(dirname $f)"; cp "$f" "$PFS_ROOT/out/$f"; done
+cd "$PFS_ROOT"/object-detect; for f in */*.json; do mkdir -p "$PFS_ROOT/out/$(dirname $f)"
+sed '1s/detections/threat/; $s/}$/, "alert": {"id": "", "status": "off", "reason": "no key"}}/' "$f" > "$PFS_ROOT/out/$f"; done
 """
 PLOT = 'echo png > "$PFS_ROOT/out/threats.png"; echo "{}" > "$PFS_ROOT/out/threats.json"'
 

@@ -260,9 +260,9 @@ def test_every_file_of_the_landing_area_is_pushed_or_told(config: Settings) -> N
     landing = Path(config.landing)
     pushed = [f"2026/11/22/{name}" for name in ("1.jpg", "sub/2.jpg")] + [f"flat_{seconds(DAY)}.jpg"]
     odd = {
-        "blah.jpg": "no day in its name, which should be as dev1_1511891098.jpg, and in no folder YYYY/MM/DD",
-        "dev1_1795345200123.jpg": "no day in its name",
-        "dev1_179534520012.jpg": "no day in its name",
+        "blah.jpg": "no day in its name, nor in a folder YYYY/MM/DD: it should be as dev1_1511891098.jpg",
+        "dev1_1795345200123.jpg": "no day in its name, nor in a folder YYYY/MM/DD: ",
+        "dev1_179534520012.jpg": "no day in its name, nor in a folder YYYY/MM/DD: ",
         "dev1_99999999999.jpg": "its day has not come",
         f"dev1_{seconds(date(2026, 11, 3))}.jpg": "no run has had its day",
         ".DS_Store": "its name begins with a dot",

@@ -1,8 +1,7 @@
 """The way of one image through the four stages."""
 
-import re
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from airflow_pachyderm.client.protocol import pfs_pb2, pps_pb2
 from airflow_pachyderm.dashboard import convert, models, threats
@@ -10,8 +9,9 @@ from airflow_pachyderm.dashboard.errors import NotThereError
 from airflow_pachyderm.dashboard.gateway import Gateway
 from airflow_pachyderm.dashboard.repos import newest_finished
 from airflow_pachyderm.exceptions import PachydermError, PachydermNotFoundError
-
-_SOURCE: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+from stages.contract import layout
+from stages.contract.names import BadNameError, ImageName
+from stages.contract.pipelines import IMAGES, OBJECT_DETECT, PLOT, THREAT_DETECT, VALIDATE
 
 
 @dataclass
@@ -31,32 +31,35 @@ def read_threat(gateway: Gateway, device: str, timestamp: str) -> models.ThreatD
 
     :raises NotThereError: There is no such threat.
     """
-    commit = newest_finished(gateway, threats.THREATS)
+    commit = newest_finished(gateway, THREAT_DETECT)
     if commit is None:
-        raise NotThereError(f"No threat of device {device} at {timestamp} is recorded: threat-detect has not finished a job yet")
-    _, record = threats.read_record(gateway, commit.id, device, timestamp)
-    stages = _stages(device, timestamp, str(record.get("source", "")))
+        raise NotThereError(f"No threat of device {device} at {timestamp} is recorded: {THREAT_DETECT} has not finished a job yet")
+    record, content = threats.read_record(gateway, commit.id, device, timestamp)
+    stages = _stages(device, timestamp, record.source)
     for stage in stages:
-        stage.commit = commit if stage.repo == threats.THREATS else newest_finished(gateway, stage.repo)
+        stage.commit = commit if stage.repo == THREAT_DETECT else newest_finished(gateway, stage.repo)
     for stage in stages:
         _start(gateway, stage)
     steps = [_step(gateway, stage) for stage in stages]
     by_repo = {step.stage: step.files for step in steps}
-    image = next((file for file in by_repo.get(threats.DETECTIONS, []) if file.path.endswith(".jpg")), None)
-    original = next(iter(by_repo.get("images", [])), None)
+    image = next((file for file in by_repo.get(OBJECT_DETECT, []) if file.path.endswith(".jpg")), None)
+    original = next(iter(by_repo.get(IMAGES, [])), None)
     threat = threats.threat_of(device, timestamp, record, image)
-    return models.ThreatDetail(**threat.model_dump(), original=original, steps=steps, record=record)
+    return models.ThreatDetail(**threat.model_dump(), original=original, steps=steps, record=content)
 
 
 def _stages(device: str, timestamp: str, source: str) -> list[_Stage]:
-    stem = f"/{device}/{timestamp}"
-    name = source if _SOURCE.fullmatch(source) and source not in {".", ".."} else None
+    try:
+        ImageName.parse(source)
+        originals, passed_on = [f"/{source}"], [layout.valid(source)]
+    except BadNameError:
+        originals, passed_on = [], []
     return [
-        _Stage("images", [f"/{name}"] if name else [], is_input=True),
-        _Stage("validate", [f"/valid/{name}"] if name else []),
-        _Stage(threats.DETECTIONS, [f"{stem}.json", f"{stem}.jpg"]),
-        _Stage(threats.THREATS, [f"{stem}.json"]),
-        _Stage("plot", ["/threats.json", "/threats.png"]),
+        _Stage(IMAGES, originals, is_input=True),
+        _Stage(VALIDATE, passed_on),
+        _Stage(OBJECT_DETECT, [layout.record(device, timestamp), layout.picture(device, timestamp)]),
+        _Stage(THREAT_DETECT, [layout.record(device, timestamp)]),
+        _Stage(PLOT, [layout.COUNTS, layout.CHART]),
     ]
 
 

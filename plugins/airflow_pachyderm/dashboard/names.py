@@ -6,6 +6,8 @@ from typing import Annotated, Final
 from annotated_types import Ge, Le, MaxLen
 from pydantic import AfterValidator, Field
 
+from stages.contract.names import DEVICE_PATTERN, OUTPUT_NAME_PATTERN
+
 PAGE_LIMIT: Final = 100
 
 _GLOB: Final = re.compile(r"([*?\[\]{}!()@+^\\|])")
@@ -36,9 +38,12 @@ DatumId = Annotated[str, Field(pattern=r"^[0-9a-f]{16,128}$")]
 
 FilePath = Annotated[str, MaxLen(4096), AfterValidator(_valid_path)]
 
-Device = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Device = Annotated[str, Field(pattern=f"^{DEVICE_PATTERN}$")]
 
-Timestamp = Annotated[str, Field(pattern=r"^[0-9]{10,12}(_png|_jpeg)?$")]
+Timestamp = Annotated[str, Field(pattern=f"^{OUTPUT_NAME_PATTERN}$")]
 """Name of a threat's files without extension: Unix seconds, with ``_png`` or ``_jpeg`` behind them where the image is called so."""
+
+PlaceInList = Annotated[str, Field(pattern=f"^{OUTPUT_NAME_PATTERN}-{DEVICE_PATTERN}$")]
+"""A threat in the list, as :class:`~airflow_pachyderm.dashboard.threats.Place` writes it."""
 
 Limit = Annotated[int, Ge(1), Le(PAGE_LIMIT)]

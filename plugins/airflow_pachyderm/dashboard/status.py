@@ -18,17 +18,18 @@ from airflow_pachyderm.client.protocol import pfs_pb2
 from airflow_pachyderm.dashboard import convert, models
 from airflow_pachyderm.dashboard.gateway import Gateway
 from airflow_pachyderm.dashboard.repos import newest_finished
-from airflow_pachyderm.dashboard.threats import DETECTIONS, NAME, read_json
+from airflow_pachyderm.dashboard.threats import DETECTIONS, read_json
 from airflow_pachyderm.exceptions import PachydermNotFoundError
+from stages.contract import layout
+from stages.contract.names import seconds_of
+from stages.contract.pipelines import VALIDATE
 
 STATUS: Final = "status"
-VALIDATE: Final = "validate"
 MAX_CAMERAS: Final = 200
 MAX_COUNTED: Final = 1000
 MAX_REASONS: Final = 20
 MAX_RUNS: Final = 20
 MAX_RESTARTS: Final = 20
-_REASON: Final = ".reason.json"
 
 
 class Camera(BaseModel):
@@ -153,8 +154,9 @@ def _cameras(gateway: Gateway) -> list[Camera]:
     for device, stream in zip(devices, newest, strict=True):
         for info in stream.first(1):
             stem = info.file.path.rpartition("/")[2].rpartition(".")[0]
-            if NAME.fullmatch(stem):
-                cameras.append(Camera(device=device, time=int(stem.partition("_")[0])))
+            seconds = seconds_of(stem)
+            if seconds is not None:
+                cameras.append(Camera(device=device, time=seconds))
     return cameras
 
 
@@ -163,12 +165,12 @@ def _invalid(gateway: Gateway) -> tuple[int, list[Invalid]]:
     commit = newest_finished(gateway, VALIDATE)
     if commit is None:
         return 0, []
-    infos = _list(gateway, VALIDATE, commit.id, "/invalid", 2 * MAX_COUNTED)  # an image and its reason each
-    files = [convert.file_ref(info) for info in infos if info.file.path.endswith(_REASON)]
+    infos = _list(gateway, VALIDATE, commit.id, layout.INVALID, 2 * MAX_COUNTED)  # an image and its reason each
+    files = [convert.file_ref(info) for info in infos if info.file.path.endswith(layout.REASON_SUFFIX)]
     shown = files[:MAX_REASONS]
     found = []
     for file, record in zip(shown, read_json(gateway, shown), strict=True):
-        name = file.path.rpartition("/")[2].removesuffix(_REASON)
+        name = file.path.rpartition("/")[2].removesuffix(layout.REASON_SUFFIX)
         reason = (record or {}).get("message") or "its reason cannot be read"
         found.append(Invalid(name=str((record or {}).get("name") or name), reason=str(reason)))
     return min(len(files), MAX_COUNTED), found

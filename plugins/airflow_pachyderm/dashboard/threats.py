@@ -1,17 +1,15 @@
 """Threats: the results of the pipeline, newest first, and the way of each image through it.
 
-The layout is that of the stages: ``threat-detect:/<device>/<timestamp>.json`` for each threat, ``object-detect:/<device>/<timestamp>.jpg``
-the image with boxes, ``plot:/threats.json`` the counts. Of ``dev1_1511891098.png`` the files are called ``1511891098_png``. File names
-carry device and time, so finding the newest reads no contents.
+Where the files lie and what stands in them is in :mod:`stages.contract`. Their paths carry device and time, so finding the newest reads no
+contents.
 """
 
 import heapq
 import json
 import logging
-import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -22,17 +20,18 @@ from airflow_pachyderm.dashboard.files import start_reading
 from airflow_pachyderm.dashboard.gateway import Gateway
 from airflow_pachyderm.dashboard.repos import newest_finished
 from airflow_pachyderm.exceptions import PachydermNotFoundError
+from stages.contract import layout
+from stages.contract.names import rank_in_second, seconds_of
+from stages.contract.pipelines import OBJECT_DETECT, PLOT, THREAT_DETECT
+from stages.contract.records import Counts, RecordError, Threat
 
 log = logging.getLogger(__name__)
 
-THREATS: Final = "threat-detect"
-DETECTIONS: Final = "object-detect"
-COUNTS: Final = ("plot", "/threats.json")
+THREATS: Final = THREAT_DETECT
+DETECTIONS: Final = OBJECT_DETECT
 
 MAX_SCANNED: Final = 400  # threats looked at for one page when a filter leaves few of them
 MAX_DEVICES: Final = 1000
-NAME: Final = re.compile("[0-9]{10,12}(?:_png|_jpeg)?")
-_KINDS: Final = ("_png", "_jpeg", "")  # as a listing in reverse order of names has them
 _RECORD_MAX_BYTES: Final = 1 << 20
 _RECORDS_KEPT: Final = 4096
 _CHUNK: Final = 40
@@ -42,12 +41,13 @@ _CHUNK: Final = 40
 class Place:
     """Where a threat stands in the list: newer ones first, devices by name within a second.
 
+    :ivar minus_rank: Within one device and second, as a listing in reverse order of names has them.
     :ivar timestamp: Name of its files without extension: the seconds, of a PNG with ``_png`` behind them.
     """
 
     minus_time: int
     device: str
-    kind: int
+    minus_rank: int
     timestamp: str = field(compare=False)
 
     @classmethod
@@ -56,8 +56,10 @@ class Place:
 
         :raises ValueError: These are no seconds.
         """
-        seconds, separator, kind = timestamp.partition("_")
-        return cls(-int(seconds), device, _KINDS.index(separator + kind), timestamp)
+        seconds = seconds_of(timestamp)
+        if seconds is None:
+            raise ValueError(f"{timestamp} tells no time")
+        return cls(-seconds, device, -rank_in_second(timestamp), timestamp)
 
     @classmethod
     def parse(cls, text: str) -> "Place":
@@ -96,56 +98,58 @@ def list_threats(gateway: Gateway, wanted: Wanted, *, limit: int) -> models.Thre
         return models.Threats(items=[], devices=[], scanned=0)
     devices = _devices(gateway, commit.id)
     chosen = [device for device in devices if wanted.device in (None, device)]
-    found: list[tuple[Place, models.FileRef, dict[str, Any]]] = []
+    found: list[tuple[Place, Threat]] = []
     unreadable, scanned, next_place = 0, 0, None
     names = _names(gateway, commit.id, chosen, wanted, batch=min(limit + 1, 100))
     last: Place | None = None
     for chunk in _chunks(names, min(limit, _CHUNK)):
-        for (place, file), record in zip(chunk, _records(gateway, [file for _, file in chunk]), strict=True):
+        for (place, _), content in zip(chunk, read_json(gateway, [file for _, file in chunk]), strict=True):
             if len(found) == limit:
                 next_place = last
                 break
             last, scanned = place, scanned + 1
+            record = _readable(content)
             if record is None:
                 unreadable += 1
-            elif wanted.label is None or wanted.label in {item.label for item in _objects(record)}:
-                found.append((place, file, record))
+            elif wanted.label is None or wanted.label in {item.label for item in record.objects}:
+                found.append((place, record))
         if next_place or scanned >= MAX_SCANNED:
             next_place = next_place or last
             break
     else:
         next_place = None
-    images = _annotated(gateway, [(place, record) for place, _, record in found])
-    items = [_threat(place, record, image) for (place, _, record), image in zip(found, images, strict=True)]
+    images = _annotated(gateway, [place for place, _ in found])
+    items = [_threat(place, record, image) for (place, record), image in zip(found, images, strict=True)]
     note = f"{unreadable} records could not be read; the files are in the repo {THREATS}." if unreadable else ""
     return models.Threats(items=items, next=str(next_place) if next_place else None, devices=devices, scanned=scanned, note=note)
 
 
-def read_record(gateway: Gateway, commit_id: str, device: str, timestamp: str) -> tuple[models.FileRef, dict[str, Any]]:
-    """One threat's record.
+def read_record(gateway: Gateway, commit_id: str, device: str, timestamp: str) -> tuple[Threat, dict[str, Any]]:
+    """One threat's record, and the whole content of its file.
 
     :raises NotThereError: There is no such threat, or its file cannot be read.
     """
-    path = f"/{device}/{timestamp}.json"
+    path = layout.record(device, timestamp)
     request = pfs_pb2.InspectFileRequest(file=gateway.file(THREATS, commit_id, path))
     try:
         file = convert.file_ref(gateway.ask(gateway.pfs.InspectFile, request, action=f"inspect threat {path}"))
     except PachydermNotFoundError as exc:
         raise NotThereError(f"No threat of device {device} at {timestamp} is recorded") from exc
-    [record] = _records(gateway, [file])
-    if record is None:
-        raise NotThereError(f"The record {path} in repo {THREATS} is not JSON as the stage writes it")
-    return file, record
+    [content] = read_json(gateway, [file])
+    record = _readable(content)
+    if content is None or record is None:
+        raise NotThereError(f"The record {path} in repo {THREATS} is not as the stage writes it")
+    return record, content
 
 
-def threat_of(device: str, timestamp: str, record: dict[str, Any], image: models.FileRef | None) -> models.Threat:
+def threat_of(device: str, timestamp: str, record: Threat, image: models.FileRef | None) -> models.Threat:
     """A threat from its record."""
     return _threat(Place.of(device, timestamp), record, image)
 
 
 def read_counts(gateway: Gateway) -> models.ThreatCounts:
     """Counts of all threats, as the plot stage wrote them."""
-    repo, path = COUNTS
+    repo, path = PLOT, layout.COUNTS
     commit = newest_finished(gateway, repo)
     if commit is None:
         return models.ThreatCounts(available=False)
@@ -154,28 +158,24 @@ def read_counts(gateway: Gateway) -> models.ThreatCounts:
         file = convert.file_ref(gateway.ask(gateway.pfs.InspectFile, request, action="read the counts"))
     except PachydermNotFoundError:
         return models.ThreatCounts(available=False)
-    [record] = _records(gateway, [file])
-    return _counts(record) if record is not None else models.ThreatCounts(available=False)
-
-
-def _counts(record: dict[str, Any]) -> models.ThreatCounts:
-    days = _bars(record.get("per_day"))
-    devices, classes = _bars(record.get("devices")), _bars(record.get("classes"))
-    total = record.get("total")
+    [content] = read_json(gateway, [file])
+    try:
+        counts = Counts.read(content)
+    except RecordError as exc:
+        log.warning("%s:%s: %s", repo, path, exc)
+        return models.ThreatCounts(available=False)
     return models.ThreatCounts(
         available=True,
-        time_zone=str(record.get("time_zone") or "UTC"),
-        total=total if isinstance(total, int) else sum(bar.count for bar in devices),
-        devices=sorted(devices, key=lambda bar: (-bar.count, bar.name)),
-        classes=sorted(classes, key=lambda bar: (-bar.count, bar.name)),
-        days=sorted(days, key=lambda bar: bar.name),
+        time_zone=counts.time_zone,
+        total=counts.total,
+        devices=sorted(_bars(counts.devices), key=lambda bar: (-bar.count, bar.name)),
+        classes=sorted(_bars(counts.classes), key=lambda bar: (-bar.count, bar.name)),
+        days=sorted(_bars(counts.per_day), key=lambda bar: bar.name),
     )
 
 
-def _bars(value: Any) -> list[models.Bar]:
-    if not isinstance(value, dict):
-        return []
-    return [models.Bar(name=str(name), count=count) for name, count in value.items() if isinstance(count, int)]
+def _bars(counts: Mapping[str, int]) -> list[models.Bar]:
+    return [models.Bar(name=name, count=count) for name, count in counts.items()]
 
 
 # Names
@@ -204,9 +204,9 @@ def _names(
 
 
 def _marker(device: str, wanted: Wanted) -> str | None:
-    """Names up to this one are wanted; ``~`` sorts behind all that can stand in a name."""
+    """Names up to this one are wanted."""
     bounds = [bound for bound in (wanted.until, -wanted.after.minus_time if wanted.after else None) if bound is not None]
-    return f"/{device}/{min(bounds):010}~" if bounds else None
+    return layout.last_of_second(device, min(bounds)) if bounds else None
 
 
 def _start_names(gateway: Gateway, commit_id: str, device: str, marker: str | None, batch: int) -> Any:
@@ -220,8 +220,8 @@ def _device_names(gateway: Gateway, commit_id: str, device: str, stream: Any, ba
     while True:
         infos = stream.first(batch)
         for info in infos:
-            timestamp = info.file.path.rpartition("/")[2].removesuffix(".json")
-            if info.file_type == pfs_pb2.FILE and info.file.path.endswith(".json") and NAME.fullmatch(timestamp):
+            timestamp = layout.output_name_of(info.file.path)
+            if info.file_type == pfs_pb2.FILE and timestamp is not None:
                 yield Place.of(device, timestamp), convert.file_ref(info)
         if len(infos) < batch:
             return
@@ -243,7 +243,7 @@ def _chunks(items: Iterable[tuple[Place, models.FileRef]], size: int) -> Iterato
 
 
 class _Records:
-    """Parsed records by the digest of their file."""
+    """Parsed files by the digest of their file."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -271,11 +271,6 @@ _known: Final = _Records()
 
 def read_json(gateway: Gateway, files: list[models.FileRef]) -> list[dict[str, Any] | None]:
     """The contents of small JSON files, read at once; None where one is no JSON object."""
-    return _records(gateway, files)
-
-
-def _records(gateway: Gateway, files: list[models.FileRef]) -> list[dict[str, Any] | None]:
-    """Contents of JSON files, read at once; None where one is no JSON object."""
     streams = {
         file.digest: start_reading(gateway, file) for file in files if file.digest not in _known and file.size_bytes <= _RECORD_MAX_BYTES
     }
@@ -293,35 +288,34 @@ def _parse(content: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _objects(record: dict[str, Any]) -> list[models.ThreatObject]:
-    listed = record.get("objects")
-    return [
-        models.ThreatObject(label=str(item.get("label", "object")), score=float(item.get("score") or 0))
-        for item in (listed if isinstance(listed, list) else [])
-        if isinstance(item, dict) and isinstance(item.get("score") or 0, int | float)
-    ]
+def _readable(content: dict[str, Any] | None) -> Threat | None:
+    """The threat that a file records; None where it is no such record."""
+    try:
+        return Threat.read(content)
+    except RecordError as exc:
+        log.info("A threat is left out: %s", exc)
+        return None
 
 
-def _threat(place: Place, record: dict[str, Any], image: models.FileRef | None) -> models.Threat:
-    alert = record.get("alert")
+def _threat(place: Place, record: Threat, image: models.FileRef | None) -> models.Threat:
     return models.Threat(
         device=place.device,
         timestamp=place.timestamp,
-        source=str(record.get("source", "")),
-        objects=_objects(record),
-        alert=str(alert.get("status", "")) if isinstance(alert, dict) else "",
+        source=record.source,
+        objects=[models.ThreatObject(label=found.label, score=found.score) for found in record.objects],
+        alert=record.alert.status,
         image=image,
     )
 
 
-def _annotated(gateway: Gateway, found: list[tuple[Place, dict[str, Any]]]) -> list[models.FileRef | None]:
+def _annotated(gateway: Gateway, found: list[Place]) -> list[models.FileRef | None]:
     """The image with boxes of each threat, by its resolved commit and digest."""
     commit = newest_finished(gateway, DETECTIONS) if found else None
     if commit is None:
         return [None] * len(found)
     calls = []
-    for place, _ in found:
-        path = f"/{place.device}/{place.timestamp}.jpg"
+    for place in found:
+        path = layout.picture(place.device, place.timestamp)
         request = pfs_pb2.InspectFileRequest(file=gateway.file(DETECTIONS, commit.id, path))
         calls.append(gateway.start(gateway.pfs.InspectFile, request, action=f"inspect {path}"))
     return [_file_or_none(call) for call in calls]

@@ -12,7 +12,9 @@ _VALIDATE: Final = "mkdir -p $PFS_ROOT/out/valid; for f in $PFS_ROOT/images/*.jp
 _DETECT: Final = """
 for f in $PFS_ROOT/validate/valid/*.jpg; do
   n=$(basename $f .jpg); d=${n%_*}; t=${n#*_}; mkdir -p $PFS_ROOT/out/$d; cp $f $PFS_ROOT/out/$d/$t.jpg
-  echo "{\\"device\\": \\"$d\\", \\"timestamp\\": $t, \\"source\\": \\"$n.jpg\\"}" > $PFS_ROOT/out/$d/$t.json
+  cat > $PFS_ROOT/out/$d/$t.json <<END
+{"schema": "tuskwatch.detections/1", "device": "$d", "timestamp": $t, "time": "", "source": "$n.jpg", "objects": []}
+END
   echo "$n: 2 objects"
 done
 """
@@ -20,8 +22,9 @@ _THREAT: Final = """
 for f in $PFS_ROOT/object-detect/*/*.json; do
   d=$(basename $(dirname $f)); t=$(basename $f .json); mkdir -p $PFS_ROOT/out/$d
   case $t in *[02468]) l=person;; *) l=car;; esac
-  found=$PFS_ROOT/out/$d/$t.json
-  sed "s/}/, \\"objects\\": [{\\"label\\": \\"$l\\", \\"score\\": 0.87}], \\"alert\\": {\\"status\\": \\"off\\"}}/" $f > $found
+  found='{"class_id": 1, "label": "'$l'", "score": 0.87, "box": {"left": 1, "top": 1, "right": 9, "bottom": 9}}'
+  alert='{"id": "", "status": "off", "reason": "no key"}'
+  sed "s/detections/threat/; s/\\[]}/[$found], \\"alert\\": $alert}/" $f > $PFS_ROOT/out/$d/$t.json
 done
 """
 

@@ -9,6 +9,8 @@ from airflow_pachyderm.client.channel import Server
 from airflow_pachyderm.client.pfs import PfsClient
 from airflow_pachyderm.client.pps import PpsClient
 from airflow_pachyderm.client.protocol import pfs_pb2
+from stages.contract import layout
+from tests import records
 
 
 @dataclass
@@ -54,18 +56,5 @@ class Pachyderm:
 
     def threat(self, device: str, timestamp: int, labels: Mapping[str, float]) -> dict[str, bytes]:
         """The record of a threat as the stage writes it, by path."""
-        stem = f"{device}/{timestamp}"
-        objects = [
-            {"class_id": 1, "label": label, "score": score, "box": {"left": 1, "top": 1, "right": 9, "bottom": 9}}
-            for label, score in labels.items()
-        ]
-        record = {
-            "schema": "tuskwatch.threat/1",
-            "device": device,
-            "timestamp": timestamp,
-            "source": f"{device}_{timestamp}.jpg",
-            "annotated": f"{stem}.jpg",
-            "objects": objects,
-            "alert": {"id": "0" * 32, "status": "off", "reason": "no key"},
-        }
-        return {f"/{stem}.json": json.dumps(record).encode()}
+        record = records.threat(device, timestamp, labels)
+        return {layout.record(device, str(timestamp)): json.dumps(record.as_json()).encode()}

@@ -3,15 +3,16 @@
 from typing import Annotated
 
 from annotated_types import Ge, Le, MaxLen
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends
 
 from airflow_pachyderm.dashboard import history, models, threats
 from airflow_pachyderm.dashboard.gateway import Gateway, get_gateway
-from airflow_pachyderm.dashboard.names import Device, Limit, Timestamp
+from airflow_pachyderm.dashboard.names import Device, Limit, PlaceInList, Timestamp
+from stages.contract.names import LAST_SECOND
 
 router = APIRouter(prefix="/api/threats")
 GatewayDep = Annotated[Gateway, Depends(get_gateway)]
-Second = Annotated[int, Ge(0), Le(253402300799)]
+Second = Annotated[int, Ge(0), Le(LAST_SECOND)]
 
 
 @router.get("")
@@ -23,7 +24,7 @@ def list_threats(
     since: Second | None = None,
     until: Second | None = None,
     limit: Limit = 24,
-    after: Annotated[str | None, Query(pattern=r"^[0-9]{10,12}(_png|_jpeg)?-[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = None,
+    after: PlaceInList | None = None,
 ) -> models.Threats:
     """Threats, newest first."""
     place = threats.Place.parse(after) if after else None
