@@ -57,7 +57,7 @@ model: setup  ## download and check the COCO model
 	@$(BIN)/python -m laptop model
 
 images:  ## build the container images with Docker: tuskwatch/<name>:<version> (docker/build NAME builds one)
-	@docker/build
+	@PYTHON='$(PYTHON)' docker/build
 
 push-images: setup  ## push the stage images and write specs that name them: REGISTRY=host/project/repo
 	@test -n '$(REGISTRY)' || { echo 'give REGISTRY, for example us-east1-docker.pkg.dev/PROJECT/tuskwatch' >&2; exit 1; }

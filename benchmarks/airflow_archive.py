@@ -28,10 +28,10 @@ from airflow_pachyderm.client.channel import Server
 from airflow_pachyderm.client.pfs import PfsClient
 from airflow_pachyderm.connection import PachydermConnection
 from benchmarks.results import Figure, report
-from dags import settings
 from laptop.airflow import Airflow
 from laptop.layout import Layout, free_port
 from laptop.stack import Stack, new_stack, start_stack
+from stages.contract.pipelines import SPEC, STAGES, pipelines
 from stages.object_detect import demo_model
 
 log = logging.getLogger(__name__)
@@ -39,12 +39,6 @@ log = logging.getLogger(__name__)
 DAG_ID: Final = "nightly_images"
 FIRST_DAY: Final = date(2026, 1, 1)
 _DEVICES: Final = 20
-_TRIVIAL: Final = {  # one process per image, then nothing is left to do
-    "validate": {"pfs": {"repo": "images", "glob": "/*"}},
-    "object-detect": {"cross": [{"pfs": {"repo": "validate", "glob": "/valid/*"}}, {"pfs": {"repo": "model", "glob": "/"}}]},
-    "threat-detect": {"cross": [{"pfs": {"repo": "object-detect", "glob": "/*/*.json"}}, {"pfs": {"repo": "rules", "glob": "/"}}]},
-    "plot": {"pfs": {"repo": "threat-detect", "glob": "/"}},
-}
 
 
 def main() -> int:
@@ -107,11 +101,12 @@ def write_archive(landing: Path, *, images: int, days: int) -> None:
 def environment(root: Path, *, server_side: bool) -> dict[str, str]:
     """Settings of an installation with trivial stages."""
     shutil.copyfile(Path(demo_model.__file__).with_name("frozen_inference_graph.pb"), root / "model.pb")  # bootstrap_pipelines loads it
-    for pipeline, source in _TRIVIAL.items():
-        spec = {"pipeline": {"name": pipeline}, "input": source, "transform": {"cmd": ["true"]}}
-        folder = root / "stages" / settings.PIPELINES[pipeline]
+    for pipeline in pipelines():  # one process per image, then nothing is left to do
+        source = json.loads((STAGES / pipeline.folder / SPEC).read_text())["input"]
+        spec = {"pipeline": {"name": pipeline.name}, "input": source, "transform": {"cmd": ["true"]}}
+        folder = root / "stages" / pipeline.folder
         folder.mkdir(parents=True)
-        (folder / "pipeline.json").write_text(json.dumps(spec))
+        (folder / SPEC).write_text(json.dumps(spec))
     os.environ["MINIPACHD_ALLOW_FILES"] = str(root / "landing") if server_side else ""  # of the engine, which inherits ours
     return {
         "TUSKWATCH_MODEL": str(root / "model.pb"),

@@ -9,6 +9,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,8 @@ from airflow_pachyderm.connection import PachydermConnection
 from benchmarks.results import Figure, report
 from laptop.layout import Layout
 from laptop.stack import Stack, running_stack
+from stages.contract import layout
+from stages.contract.records import Alert, Box, Found, Threat
 
 FIRST_PAGE_MS: Final = 300.0
 _DEVICES: Final = 20
@@ -61,9 +64,16 @@ def put(pfs: PfsClient, repo: str, files: Iterator[tuple[str, bytes]]) -> None:
 def threat(number: int) -> tuple[str, bytes]:
     """A record as the stage writes it."""
     device, timestamp = f"dev{number % _DEVICES}", 1_511_891_000 + number
-    objects: list[dict[str, object]] = [{"class_id": 1, "label": "person" if number % 50 else "truck", "score": 0.8, "box": {}}]
-    record = {"device": device, "timestamp": timestamp, "source": f"{device}_{timestamp}.jpg", "objects": objects}
-    return f"/{device}/{timestamp}.json", json.dumps(record).encode()
+    found = Found(class_id=1, label="person" if number % 50 else "truck", score=0.8, box=Box(left=1, top=1, right=9, bottom=9))
+    record = Threat(
+        device=device,
+        timestamp=timestamp,
+        time=datetime.fromtimestamp(timestamp, UTC).isoformat(),
+        source=f"{device}_{timestamp}.jpg",
+        objects=(found,),
+        alert=Alert(id="", status="off", reason="no key"),
+    )
+    return layout.record(device, str(timestamp)), json.dumps(record.as_json()).encode()
 
 
 def logged_in(stack: Stack) -> httpx.Client:

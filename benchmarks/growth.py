@@ -22,6 +22,8 @@ from airflow_pachyderm.dashboard import jobs, pipelines, repos, threats
 from airflow_pachyderm.dashboard.gateway import Gateway
 from benchmarks.results import Curve, Figure, report
 from benchmarks.site import Site
+from stages.contract import layout
+from stages.contract.records import Box, Detections, Found, ModelUsed, Size
 
 _DEVICES: Final = 20
 _ROUNDS: Final = 3
@@ -163,22 +165,21 @@ def tiny_jpeg() -> bytes:
 
 
 def _record(number: int) -> tuple[str, bytes]:
-    """A file as object-detect writes it; the stage says what the fields mean."""
+    """A file as object-detect writes it."""
     device, timestamp = f"dev{number % _DEVICES}", _FIRST_TIMESTAMP + number
-    found = {"class_id": 1, "label": "person", "score": 0.8, "box": {"left": 1, "top": 1, "right": 9, "bottom": 9}}
-    record = {
-        "schema": "tuskwatch.detections/1",
-        "device": device,
-        "timestamp": timestamp,
-        "time": datetime.fromtimestamp(timestamp, UTC).isoformat(),
-        "source": f"{_name(number)}.jpg",
-        "annotated": f"{device}/{timestamp}.jpg",
-        "image": {"width": 16, "height": 16},
-        "model": {"digest": "sha256:0", "labels": "coco"},
-        "threshold": 0.5,
-        "objects": [found] if number % _THREAT_EVERY == 0 else [],
-    }
-    return f"/{device}/{timestamp}.json", json.dumps(record).encode()
+    found = Found(class_id=1, label="person", score=0.8, box=Box(left=1, top=1, right=9, bottom=9))
+    record = Detections(
+        device=device,
+        timestamp=timestamp,
+        time=datetime.fromtimestamp(timestamp, UTC).isoformat(),
+        source=f"{_name(number)}.jpg",
+        annotated=f"{device}/{timestamp}.jpg",
+        image=Size(width=16, height=16),
+        model=ModelUsed(digest="sha256:0", labels="coco"),
+        threshold=0.5,
+        objects=(found,) if number % _THREAT_EVERY == 0 else (),
+    )
+    return layout.record(device, str(timestamp)), json.dumps(record.as_json()).encode()
 
 
 if __name__ == "__main__":

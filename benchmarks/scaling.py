@@ -20,9 +20,10 @@ import numpy as np
 from benchmarks.results import REPOSITORY, Curve, Figure, report
 from dags.provisioning.cost import BUCKET_GB_MONTH, CLUSTER_HOUR, MACHINE_HOUR, SPOT_FACTOR
 from dags.settings import BATCH_FILES, MAX_BATCHES
+from stages.contract.pipelines import pipelines
 
-STAGES: Final = ("validate", "object-detect", "threat-detect", "plot")
-SHIPPED_WORKERS: Final = {"validate": 1, "object-detect": 2, "threat-detect": 1, "plot": 1}
+SHIPPED_WORKERS: Final = {pipeline.name: pipeline.workers for pipeline in pipelines()}
+STAGES: Final = tuple(SHIPPED_WORKERS)
 NODE: Final = "n1-standard-4"
 NODE_CORES: Final = 3.4  # of four: GKE and its pods keep the rest
 SERVER_NODES: Final = 1  # pachd, etcd, PostgreSQL

@@ -27,8 +27,9 @@ from airflow_pachyderm.outcome import JobOutcome
 from airflow_pachyderm.specs import load_specs
 from airflow_pachyderm.states import JobState
 from benchmarks.results import REPOSITORY
+from stages.contract.pipelines import pipelines
 
-STAGES: Final = {"validate": "validate", "object-detect": "object_detect", "threat-detect": "threat_detect", "plot": "plot"}
+STAGES: Final = {pipeline.name: pipeline.folder for pipeline in pipelines()}
 RULES: Final = REPOSITORY / "stages" / "threat_detect" / "rule.json"
 DEMO_MODEL: Final = REPOSITORY / "stages" / "object_detect" / "demo_model" / "frozen_inference_graph.pb"
 JOB_SECONDS: Final = 6 * 3600.0

@@ -1,4 +1,4 @@
-# minipachd with the four stages, which it runs as processes. `docker/build minipachd` builds it.
+# minipachd with the stages, which it runs as processes. `docker/build minipachd` builds it.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 # Where packages are downloaded: the base image, or one made from it that trusts more certificates. Nothing else of it stays.
 ARG BUILD_IMAGE=${BASE_IMAGE}

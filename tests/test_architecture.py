@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from stages.contract import layout
+from stages.contract.pipelines import OBJECT_DETECT, THREAT_DETECT
+from stages.contract.records import RECORDS
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 ROOTS = {"plugins/airflow_pachyderm": "airflow_pachyderm"}
 
@@ -80,11 +84,27 @@ def test_every_module_of_minipachd_belongs_to_a_layer() -> None:
 def test_the_conformance_suite_looks_into_no_server() -> None:
     """It must run against any: what it knows comes through the provider and python-pachyderm."""
     suite = sorted((REPOSITORY / "tests" / "conformance").glob("*.py"))
-    known = ("airflow_pachyderm", "protobuf_compat")
+    known = ("airflow_pachyderm", "protobuf_compat", "stages.contract")
     offences = [f"{path.name} imports {name}" for path in suite for name in imported(path) if not any(within(name, part) for part in known)]
     offences += [f"{path.name} says PFS_ROOT" for path in suite if "PFS_ROOT" in path.read_text()]
 
     assert suite
+    assert offences == []
+
+
+def test_what_the_contract_says_is_written_nowhere_else() -> None:
+    """Neither the names of pipelines, nor the schemas of their records, nor the grammar of names, nor the paths that they write."""
+    words = {OBJECT_DETECT, THREAT_DETECT, layout.COUNTS, layout.CHART, layout.RULES_PATH, layout.valid("*")}
+    parts = (*(record.schema for record in RECORDS), "[0-9]{10", layout.REASON_SUFFIX)
+    offences = []
+    for name, path in modules():
+        if within(name, "stages.contract"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+            if text in words or ("\n" not in text and "``" not in text and any(part in text for part in parts)):
+                offences.append(f"{name}: {text}")
+
     assert offences == []
 
 

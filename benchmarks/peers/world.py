@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from benchmarks.site import RULES, changed_model
+from stages.contract.pipelines import pipelines
 
-FOLDERS: Final = ("validate", "object-detect", "threat-detect", "plot")
+FOLDERS: Final = tuple(pipeline.name for pipeline in pipelines())
 
 
 class Step(StrEnum):

@@ -14,13 +14,14 @@ from PIL import Image
 from playwright.sync_api import BrowserContext, FrameLocator, Locator, Page, expect
 
 from airflow_pachyderm.dashboard.links import commit_set_url
+from stages.contract.pipelines import pipelines
 from tests.airflow_pachyderm.dashboard.pachyderm import Pachyderm
 from tests.airflow_pachyderm.dashboard.test_access import ROUTES
 from tests.browser.site import Site
 
 pytestmark = [pytest.mark.browser, pytest.mark.e2e, pytest.mark.timeout(600)]
 
-STAGES = ("validate", "object-detect", "threat-detect", "plot")
+STAGES = tuple(pipeline.name for pipeline in pipelines())
 LONGEST_PAUSE_MS = 8000  # between two looks at the jobs
 
 

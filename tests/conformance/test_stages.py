@@ -9,11 +9,12 @@ import pytest
 
 from airflow_pachyderm.operators.file import PachydermPutFileOperator
 from airflow_pachyderm.operators.pipeline import PachydermCreatePipelineOperator
+from stages.contract.pipelines import pipelines
 from tests.conformance.lab import SMALL, JobState, Lab, counts, pfs_proto
 from tests.conformance.test_provider import push, task
 from tests.support_data import REPOSITORY, Material, camera_material, rendered_material, shared_data
 
-STAGES = ("validate", "object-detect", "threat-detect", "plot")
+STAGES = tuple(pipeline.name for pipeline in pipelines())
 RULES = REPOSITORY / "stages" / "threat_detect" / "rule.json"
 
 

@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from stages.contract.pipelines import pipelines
 from tests.docker.conftest import BUILD_SECONDS, agree, docker, run_stage
 from tests.stages.conftest import sendgrid  # noqa: F401 - a fixture
 from tests.support_data import REPOSITORY
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(BUILD_SECONDS)]
 
-# Building the other three takes minutes; test_dockerfiles.py holds them to the one of validate, which the default suite builds and runs.
-STAGES = ("validate", *(pytest.param(stage, marks=pytest.mark.thorough) for stage in ("object-detect", "threat-detect", "plot")))
+# All come from one Dockerfile, and building the others takes minutes: the default suite builds and runs the first.
+FIRST, *OTHERS = [pipeline.name for pipeline in pipelines()]
+STAGES = (FIRST, *(pytest.param(stage, marks=pytest.mark.thorough) for stage in OTHERS))
 RULE = REPOSITORY / "stages" / "threat_detect" / "rule.json"
 
 

@@ -8,15 +8,27 @@ import tomllib
 import jsonschema
 import pytest
 
+from stages.contract.pipelines import pipelines
 from tests.support_data import REPOSITORY, SHARED
 
 SCHEMA = SHARED / "reference" / "schemas" / "CreatePipelineRequest.schema.json"
+# Written out: a pipeline whose inputs or command differ processes everything again, in every installation.
 STAGES = {
     "validate": ["images:/*"],
     "object-detect": ["validate:/valid/*", "model:/"],
     "threat-detect": ["object-detect:/(*)/(*).* by $1/$2", "rules:/"],  # an image's findings and its annotated picture make one datum
     "plot": ["threat-detect:/"],
 }
+COMMANDS = {
+    "validate": ["python3", "-m", "stages.validate"],
+    "object-detect": ["python3", "-m", "stages.object_detect"],
+    "threat-detect": ["python3", "-m", "stages.threat_detect"],
+    "plot": ["python3", "-m", "stages.plot"],
+}
+
+
+def test_these_are_all_the_pipelines():
+    assert [pipeline.name for pipeline in pipelines()] == list(STAGES) == list(COMMANDS)
 
 
 def leaves(node: dict) -> list[dict]:
@@ -37,11 +49,10 @@ def spec_of(pipeline: str) -> dict:
 @pytest.mark.parametrize("pipeline", STAGES)
 def test_names_inputs_and_program(pipeline):
     spec = spec_of(pipeline)
-    package = pipeline.replace("-", "_")
     version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
     assert spec["pipeline"] == {"name": pipeline}
     assert spec["transform"]["image"] == f"tuskwatch/{pipeline}:{version}"
-    assert spec["transform"]["cmd"] == ["python3", "-m", f"stages.{package}"]
+    assert spec["transform"]["cmd"] == COMMANDS[pipeline]
     assert [described(leaf) for leaf in leaves(spec["input"])] == STAGES[pipeline]
 
 
