@@ -1,6 +1,7 @@
 """The arrows between packages, kept by a walk over the imports, and what must never be committed."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,76 @@ def test_imports_point_one_way(part: str) -> None:
     ]
 
     assert offences == []
+
+
+def direct_imports() -> dict[str, set[str]]:
+    """The modules of ours that each module imports, those under TYPE_CHECKING and inside functions too; a package for what it gathers."""
+    known = dict(modules())
+    graph: dict[str, set[str]] = {}
+    for name, path in known.items():
+        targets: set[str] = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                targets.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                submodules = {f"{node.module}.{alias.name}" for alias in node.names}
+                targets.update(submodules & known.keys() or {node.module})
+        graph[name] = targets & known.keys() - {name}
+    return graph
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Each module can be read, and tested, after those that it imports."""
+    try:
+        graphlib.TopologicalSorter(direct_imports()).prepare()
+    except graphlib.CycleError as exc:
+        pytest.fail(f"{' -> '.join(exc.args[1])}: take what the first needs out of the last into a module that both import")
+
+
+# Inside the packages: which of its neighbours a module or package may import.
+INSIDE: dict[str, str] = {
+    # The functions of PFS take a transaction's state; the transaction that gathers them comes last.
+    "minipachd.pfs.types": "ancestry",
+    "minipachd.pfs.view": "filetree schema types",
+    "minipachd.pfs.writing": "names types upload view",
+    # What the stages agree on stands on nothing. They know each other by their files alone.
+    "stages.contract.names": "",
+    "stages.contract.pipelines": "",
+    "stages.contract.shapes": "",
+    "stages.contract.records": "names shapes",
+    "stages.common": "contract",
+    **{f"stages.{stage}": "common contract" for stage in ("validate", "object_detect", "threat_detect", "plot")},
+    # The client waits for nobody and knows no Airflow; operators, sensors and page do not know each other.
+    "airflow_pachyderm.client": "connection exceptions files logs outcome pod_logs states",
+    "airflow_pachyderm.hooks": "client connection discovery exceptions",
+    "airflow_pachyderm.triggers": "client conditions connection discovery exceptions outcome",
+    "airflow_pachyderm.sensors": "client conditions connection exceptions hooks outcome states triggers waiting",
+    "airflow_pachyderm.operators": "assets client connection exceptions files hooks lineage links outcome specs states triggers waiting",
+    "airflow_pachyderm.dashboard": "client connection exceptions hooks pod_logs states",
+}
+
+
+@pytest.mark.parametrize("part", sorted(INSIDE))
+def test_imports_inside_a_package_point_one_way(part: str) -> None:
+    package = part.rpartition(".")[0]
+    allowed = {part, *(f"{package}.{neighbour}" for neighbour in INSIDE[part].split())}
+    offences = [
+        f"{name} imports {target}"
+        for name, targets in direct_imports().items()
+        if within(name, part)
+        for target in targets
+        if within(target, package) and not any(within(target, other) for other in allowed)
+    ]
+
+    assert offences == []
+
+
+def test_what_changes_a_commit_is_known_to_the_transaction_alone() -> None:
+    graph = direct_imports()
+    functions = {f"minipachd.pfs.{name}" for name in ("branches", "commits", "commitsets", "triggers")}
+
+    assert functions - {"minipachd.pfs.triggers"} <= graph["minipachd.pfs.txn"]
+    assert not {name for name in functions if "minipachd.pfs.txn" in graph[name]}
 
 
 def test_every_module_of_minipachd_belongs_to_a_layer() -> None:

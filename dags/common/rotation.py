@@ -14,7 +14,7 @@ from airflow_pachyderm.files import Batch, open_filesystem
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
 from airflow_pachyderm.operators.owner import task_push
 from dags import settings
-from dags.common.rotation_dag import ALL_IMAGES, PUT, ROLL_BACK
+from dags.common.rotation_form import ALL_IMAGES, PUT, ROLL_BACK
 from stages.common.errors import StageError
 
 log = logging.getLogger(__name__)

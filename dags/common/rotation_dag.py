@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from airflow.sdk import DAG, Param, chain, dag, get_current_context, task
 
@@ -10,11 +10,7 @@ from airflow_pachyderm.operators.push import PachydermPushOperator
 from dags import settings
 from dags.common.failed import task_defaults
 from dags.common.links import with_links
-
-PUT: Final = "put"
-ROLL_BACK: Final = "roll back"
-ALL_IMAGES: Final = "all images"
-NEW_IMAGES: Final = "only new images"
+from dags.common.rotation_form import ALL_IMAGES, NEW_IMAGES, PUT, ROLL_BACK
 
 
 def rotation_dag(dag_id: str, *, doc: str | None, repo: str, path: str, file: str, what: str, check: Callable[[Path], None]) -> DAG:

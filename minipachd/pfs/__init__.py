@@ -16,7 +16,6 @@ from minipachd.pfs.types import (
     BranchKey,
     Commit,
     CommitKey,
-    CommitObserver,
     CommitReference,
     CommitSetId,
     CommitState,
@@ -31,6 +30,7 @@ from minipachd.pfs.types import (
 )
 from minipachd.pfs.upload import Upload
 from minipachd.pfs.view import EVER_NS, View
+from minipachd.pfs.writing import CommitObserver
 
 __all__ = [
     "DEFAULT_PROJECT",

@@ -2,19 +2,19 @@
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from minipachd.errors import InvalidError
+from minipachd.pfs import commits
 from minipachd.pfs.names import check_branch_name
 from minipachd.pfs.schema import downstream_rows, encode_trigger, upstream_rows
 from minipachd.pfs.triggers import check_trigger
 from minipachd.pfs.types import SPEC_REPO, BranchKey, CommitKey, Origin, Trigger
-
-if TYPE_CHECKING:
-    from minipachd.pfs.txn import Txn
+from minipachd.pfs.writing import Writing
 
 
-def create_branch(txn: "Txn", key: BranchKey, *, head: CommitKey | None, provenance: Sequence[BranchKey], trigger: Trigger | None) -> None:
+def create_branch(
+    txn: Writing, key: BranchKey, *, head: CommitKey | None, provenance: Sequence[BranchKey], trigger: Trigger | None
+) -> None:
     """See :meth:`Txn.create_branch`."""
     _check(txn, key, head, provenance, trigger)
     upstream = {_ensure_branch(txn, branch) for branch in provenance}
@@ -38,7 +38,7 @@ def create_branch(txn: "Txn", key: BranchKey, *, head: CommitKey | None, provena
         add_head(txn, row, key)
 
 
-def delete_branch(txn: "Txn", key: BranchKey, *, force: bool) -> bool:
+def delete_branch(txn: Writing, key: BranchKey, *, force: bool) -> bool:
     """See :meth:`Txn.delete_branch`."""
     row = txn.find_branch(key)
     if row is None:
@@ -53,7 +53,7 @@ def delete_branch(txn: "Txn", key: BranchKey, *, force: bool) -> bool:
     return True
 
 
-def propagate(txn: "Txn") -> None:
+def propagate(txn: Writing) -> None:
     """Open a commit on every branch downstream of a moved one whose head was made from other heads than those of now."""
     moved, txn.moved = txn.moved, set()
     anew = {found for row in txn.set_anew for found in downstream_rows(txn.db, row)}
@@ -73,15 +73,15 @@ def propagate(txn: "Txn") -> None:
         if heads == made_from and row not in anew:
             continue
         if head is not None and txn.commit_at(head).id == txn.set_id:
-            txn.set_commit_provenance(head, upstream)
+            commits.set_commit_provenance(txn, head, upstream)
         else:
             key = txn.branch_key(row)
-            commit = txn.add_commit(key, origin=Origin.AUTO, parent=head, upstream_branches=upstream)
+            commit = commits.add_commit(txn, key, origin=Origin.AUTO, parent=head, upstream_branches=upstream)
             txn.db.execute("UPDATE branches SET head = ? WHERE id = ?", (commit, row))
     txn.moved = set()
 
 
-def _check(txn: "Txn", key: BranchKey, head: CommitKey | None, provenance: Sequence[BranchKey], trigger: Trigger | None) -> None:
+def _check(txn: Writing, key: BranchKey, head: CommitKey | None, provenance: Sequence[BranchKey], trigger: Trigger | None) -> None:
     check_branch_name(key.name)
     txn.repo_row(key.repo)
     if provenance and trigger is not None:
@@ -92,7 +92,7 @@ def _check(txn: "Txn", key: BranchKey, head: CommitKey | None, provenance: Seque
         check_branch_name(branch.name)
 
 
-def _ensure_branch(txn: "Txn", key: BranchKey) -> int:
+def _ensure_branch(txn: Writing, key: BranchKey) -> int:
     """The row of a branch, which gets an empty finished commit if it is new."""
     row = txn.find_branch(key)
     if row is None:
@@ -102,35 +102,35 @@ def _ensure_branch(txn: "Txn", key: BranchKey) -> int:
     return row
 
 
-def _insert(txn: "Txn", key: BranchKey) -> int:
+def _insert(txn: Writing, key: BranchKey) -> int:
     cursor = txn.db.execute(
         "INSERT INTO branches (repo, name, created_ns) VALUES (?, ?, ?)", (txn.repo_row(key.repo), key.name, time.time_ns())
     )
     return int(cursor.lastrowid or 0)
 
 
-def add_head(txn: "Txn", row: int, key: BranchKey) -> None:
+def add_head(txn: Writing, row: int, key: BranchKey) -> None:
     """A new commit without own content on top of the head: open when something upstream is to fill it, else finished."""
     upstream = _direct_provenance(txn, row)
     head = txn.head_row_of(row)
     txn.moved.add(row)
     if head is not None and txn.commit_at(head).id == txn.set_id:
-        txn.set_commit_provenance(head, upstream)
+        commits.set_commit_provenance(txn, head, upstream)
         return
-    commit = txn.add_commit(key, origin=Origin.AUTO, parent=head, upstream_branches=upstream, finished=_spec_only(txn, upstream))
+    commit = commits.add_commit(txn, key, origin=Origin.AUTO, parent=head, upstream_branches=upstream, finished=_spec_only(txn, upstream))
     txn.db.execute("UPDATE branches SET head = ? WHERE id = ?", (commit, row))
 
 
-def _direct_provenance(txn: "Txn", row: int) -> list[int]:
+def _direct_provenance(txn: Writing, row: int) -> list[int]:
     return [found for (found,) in txn.db.execute("SELECT upstream FROM branch_provenance WHERE branch = ? ORDER BY upstream", (row,))]
 
 
-def _spec_only(txn: "Txn", upstream: Sequence[int]) -> bool:
+def _spec_only(txn: Writing, upstream: Sequence[int]) -> bool:
     """Whether nothing but specs is upstream: a source, or a spout's output. True for no branch at all."""
     return all(txn.branch_key(found).repo.type == SPEC_REPO for found in upstream)
 
 
-def check_dag(txn: "Txn", row: int) -> None:
+def check_dag(txn: Writing, row: int) -> None:
     """No repo twice among the branches that are connected with this one through provenance, in whatever direction.
 
     :raises InvalidError: Names the repo and two of its branches.
@@ -150,12 +150,12 @@ def check_dag(txn: "Txn", row: int) -> None:
             )
 
 
-def _check_no_cycle(txn: "Txn", row: int, key: BranchKey) -> None:
+def _check_no_cycle(txn: Writing, row: int, key: BranchKey) -> None:
     if row in downstream_rows(txn.db, row):
         raise InvalidError(f"branch {key} cannot be in its own provenance")
 
 
-def upstream_first(txn: "Txn", rows: set[int]) -> list[int]:
+def upstream_first(txn: Writing, rows: set[int]) -> list[int]:
     """Rows of branches in topological order."""
     order: dict[int, None] = {}
 

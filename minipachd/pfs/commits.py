@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from minipachd.errors import (
     BranchNotFoundError,
@@ -19,13 +18,11 @@ from minipachd.pfs.names import check_branch_name, check_name
 from minipachd.pfs.types import BranchKey, Commit, CommitKey, CommitReference, FileEntry, Origin
 from minipachd.pfs.upload import Upload
 from minipachd.pfs.validation import content_error
+from minipachd.pfs.writing import Writing
 from minipachd.storage import CHUNK_ID_BYTES, EMPTY_ROOT, Entry, Tree
 
-if TYPE_CHECKING:
-    from minipachd.pfs.txn import Txn
 
-
-def start_commit(txn: "Txn", branch: BranchKey, *, parent: CommitReference | None, description: str) -> Commit:
+def start_commit(txn: Writing, branch: BranchKey, *, parent: CommitReference | None, description: str) -> Commit:
     """See :meth:`Txn.start_commit`."""
     if not branch.name:
         raise InvalidError("branch must be specified")
@@ -45,7 +42,7 @@ def start_commit(txn: "Txn", branch: BranchKey, *, parent: CommitReference | Non
         if found.finishing_ns is None:
             raise InvalidError(f"parent commit {found} has not been finished; finish or drop it first")
     check_branch_name(branch.name)
-    commit = txn.add_commit(branch, origin=Origin.USER, parent=parent_row, description=description)
+    commit = add_commit(txn, branch, origin=Origin.USER, parent=parent_row, description=description)
     if row is None:
         cursor = txn.db.execute(
             "INSERT INTO branches (repo, name, created_ns) VALUES (?, ?, ?)", (txn.repo_row(branch.repo), branch.name, time.time_ns())
@@ -56,16 +53,16 @@ def start_commit(txn: "Txn", branch: BranchKey, *, parent: CommitReference | Non
 
 
 def add_commit(
-    txn: "Txn",
+    txn: Writing,
     branch: BranchKey,
     *,
     origin: Origin,
     parent: int | None,
-    upstream_branches: Sequence[int],
-    finished: bool,
-    description: str,
+    upstream_branches: Sequence[int] = (),
+    finished: bool = False,
+    description: str = "",
 ) -> int:
-    """See :meth:`Txn.add_commit`."""
+    """Insert a commit of this set that begins with its base's content; the branch is not moved. Returns its row."""
     repo = txn.repo_row(branch.repo)
     if txn.db.execute("SELECT 1 FROM commits WHERE repo = ? AND set_id = ?", (repo, txn.set_id)).fetchone():
         raise SecondCommitError(branch.repo, txn.set_id)
@@ -87,14 +84,14 @@ def add_commit(
     return row
 
 
-def set_commit_provenance(txn: "Txn", row: int, upstream_branches: Sequence[int]) -> None:
+def set_commit_provenance(txn: Writing, row: int, upstream_branches: Sequence[int]) -> None:
     """Say that a commit is made from what these branches point to now."""
     heads = {txn.head_row_of(branch) for branch in upstream_branches} - {None}
     txn.db.execute("DELETE FROM commit_provenance WHERE commit_id = ?", (row,))
     txn.db.executemany("INSERT INTO commit_provenance VALUES (?, ?)", ((row, head) for head in heads))
 
 
-def base_content(txn: "Txn", parent: int | None) -> tuple[bytes, int]:
+def base_content(txn: Writing, parent: int | None) -> tuple[bytes, int]:
     """Root and size of the nearest commit without an error, from ``parent`` on upwards."""
     while parent is not None:
         error, root, size, above = txn.db.execute("SELECT error, root, size, parent FROM commits WHERE id = ?", (parent,)).fetchone()
@@ -104,7 +101,7 @@ def base_content(txn: "Txn", parent: int | None) -> tuple[bytes, int]:
     return EMPTY_ROOT, 0
 
 
-def finish_commit(txn: "Txn", key: CommitKey, *, description: str, error: str) -> Commit:
+def finish_commit(txn: Writing, key: CommitKey, *, description: str, error: str) -> Commit:
     """See :meth:`Txn.finish_commit`."""
     row = txn.commit_row(key)
     commit = txn.commit_at(row)
@@ -126,14 +123,14 @@ def finish_commit(txn: "Txn", key: CommitKey, *, description: str, error: str) -
     return finished
 
 
-def fire_triggers(txn: "Txn", finished: Sequence[Commit]) -> None:
+def fire_triggers(txn: Writing, finished: Sequence[Commit]) -> None:
     """Let the branches that follow others follow."""
     for commit in finished:
         triggers.fire(txn, commit)
 
 
 def write_files(
-    txn: "Txn",
+    txn: Writing,
     key: CommitKey,
     *,
     upload: Upload | None,
@@ -147,7 +144,7 @@ def write_files(
 
 
 def edited(
-    txn: "Txn",
+    txn: Writing,
     root: bytes,
     *,
     upload: Upload | None,
@@ -170,7 +167,7 @@ def edited(
     return tree.edit(map(encode_entry, puts.values()), deletes)
 
 
-def set_files(txn: "Txn", key: CommitKey, tree_root: bytes) -> None:
+def set_files(txn: Writing, key: CommitKey, tree_root: bytes) -> None:
     """See :meth:`Txn.set_files`."""
     row = _open_row(txn, key)
     tree = txn.tree(tree_root).tree
@@ -178,7 +175,7 @@ def set_files(txn: "Txn", key: CommitKey, tree_root: bytes) -> None:
     _store_root(txn, row, tree)
 
 
-def clear_commit(txn: "Txn", key: CommitKey) -> None:
+def clear_commit(txn: Writing, key: CommitKey) -> None:
     """See :meth:`Txn.clear_commit`."""
     row = txn.commit_row(key)
     commit = txn.commit_at(row)
@@ -194,18 +191,18 @@ def now() -> int:
     return now_ns if now_ns % 1_000_000_000 else now_ns + 1
 
 
-def _open_row(txn: "Txn", key: CommitKey) -> int:
+def _open_row(txn: Writing, key: CommitKey) -> int:
     row = txn.commit_row(key)
     if txn.db.execute("SELECT finishing_ns FROM commits WHERE id = ?", (row,)).fetchone()[0] is not None:
         raise CommitFinishedError(txn.commit_at(row))
     return row
 
 
-def _store_root(txn: "Txn", row: int, tree: Tree) -> None:
+def _store_root(txn: Writing, row: int, tree: Tree) -> None:
     txn.db.execute("UPDATE commits SET root = ?, size = ? WHERE id = ?", (tree.root, tree.aggregate().weight, row))
 
 
-def _check_content(txn: "Txn", entries: Iterable[FileEntry], upload: Upload | None) -> None:
+def _check_content(txn: Writing, entries: Iterable[FileEntry], upload: Upload | None) -> None:
     """No commit names bytes that are not there: what is shared with files that were deleted meanwhile may have been collected."""
     for entry in entries:
         for at in range(0, len(entry.chunks), CHUNK_ID_BYTES):
@@ -230,7 +227,7 @@ def _deleted_keys(tree: Tree, deletes: Iterable[tuple[str, str]]) -> set[bytes]:
     return keys
 
 
-def _appended(txn: "Txn", tree: Tree, entry: FileEntry, puts: dict[tuple[str, str], FileEntry], deletes: set[bytes]) -> FileEntry:
+def _appended(txn: Writing, tree: Tree, entry: FileEntry, puts: dict[tuple[str, str], FileEntry], deletes: set[bytes]) -> FileEntry:
     """What a file is after an append: cut anew behind its last whole chunk, so that equal content keeps having equal chunks."""
     before = puts.get((entry.path, entry.tag))
     key = paths.key(entry.path, entry.tag)
@@ -246,7 +243,7 @@ def _appended(txn: "Txn", tree: Tree, entry: FileEntry, puts: dict[tuple[str, st
     return content.entry(entry.path, entry.tag)
 
 
-def _rebase_children(txn: "Txn", row: int) -> None:
+def _rebase_children(txn: Writing, row: int) -> None:
     """Put what open children have written so far on top of what this commit, or its base, turned out to hold."""
     children = txn.db.execute("SELECT id, base_root, root FROM commits WHERE parent = ? AND finishing_ns IS NULL", (row,)).fetchall()
     for child, old_base, root in children:
@@ -263,7 +260,7 @@ def _rebase_children(txn: "Txn", row: int) -> None:
         _store_root(txn, child, tree)
 
 
-def open_for_writing(txn: "Txn", reference: CommitReference) -> tuple[Commit, bool]:
+def open_for_writing(txn: Writing, reference: CommitReference) -> tuple[Commit, bool]:
     """See :meth:`Txn.open_for_writing`."""
     repo = reference.repo
     txn.repo_row(repo)

@@ -1,13 +1,9 @@
 """Squashing and dropping commits and commit sets: taking commits out of the history."""
 
-from typing import TYPE_CHECKING
-
 from minipachd.errors import CommitNotFoundError, InvalidError
 from minipachd.pfs import branches
 from minipachd.pfs.types import SPEC_REPO, Commit, CommitKey, Origin
-
-if TYPE_CHECKING:
-    from minipachd.pfs.txn import Txn
+from minipachd.pfs.writing import Writing
 
 _SUBVENANCE = """
     WITH RECURSIVE made (id) AS (
@@ -17,27 +13,27 @@ _SUBVENANCE = """
 """
 
 
-def squash(txn: "Txn", set_id: str) -> None:
+def squash(txn: Writing, set_id: str) -> None:
     """See :meth:`Txn.squash_commit_set`."""
     _squash(txn, *_members(txn, set_id))
 
 
-def squash_commit(txn: "Txn", key: CommitKey, *, recursive: bool) -> None:
+def squash_commit(txn: Writing, key: CommitKey, *, recursive: bool) -> None:
     """See :meth:`Txn.squash_commit`."""
     _squash(txn, *_with_subvenance(txn, key, recursive=recursive))
 
 
-def drop(txn: "Txn", set_id: str) -> None:
+def drop(txn: Writing, set_id: str) -> None:
     """See :meth:`Txn.drop_commit_set`."""
     _drop(txn, *_members(txn, set_id))
 
 
-def drop_commit(txn: "Txn", key: CommitKey, *, recursive: bool) -> None:
+def drop_commit(txn: Writing, key: CommitKey, *, recursive: bool) -> None:
     """See :meth:`Txn.drop_commit`."""
     _drop(txn, *_with_subvenance(txn, key, recursive=recursive))
 
 
-def _squash(txn: "Txn", rows: list[int], commits: list[Commit]) -> None:
+def _squash(txn: Writing, rows: list[int], commits: list[Commit]) -> None:
     for row, commit in zip(rows, commits, strict=True):
         children = txn.db.execute("SELECT id, finishing_ns FROM commits WHERE parent = ?", (row,)).fetchall()
         if not children:
@@ -48,7 +44,7 @@ def _squash(txn: "Txn", rows: list[int], commits: list[Commit]) -> None:
     delete_commits(txn, rows, commits)
 
 
-def _drop(txn: "Txn", rows: list[int], commits: list[Commit]) -> None:
+def _drop(txn: Writing, rows: list[int], commits: list[Commit]) -> None:
     doomed = set(rows)
     for row, commit in zip(rows, commits, strict=True):
         children = txn.db.execute("SELECT id FROM commits WHERE parent = ?", (row,))
@@ -57,7 +53,7 @@ def _drop(txn: "Txn", rows: list[int], commits: list[Commit]) -> None:
     delete_commits(txn, rows, commits)
 
 
-def delete_commits(txn: "Txn", rows: list[int], commits: list[Commit]) -> None:
+def delete_commits(txn: Writing, rows: list[int], commits: list[Commit]) -> None:
     """Take commits out of the history: children get the parent, branches go back to it, or to a new empty commit."""
     if txn.observer is not None and commits:
         txn.observer.commits_deleted(txn, commits)
@@ -80,7 +76,7 @@ def delete_commits(txn: "Txn", rows: list[int], commits: list[Commit]) -> None:
             txn.move_head(branch, head)  # another branch of the repo has got one: a set has one commit in each repo
 
 
-def _members(txn: "Txn", set_id: str) -> tuple[list[int], list[Commit]]:
+def _members(txn: Writing, set_id: str) -> tuple[list[int], list[Commit]]:
     """The real members of a set, downstream first; none of one that does not exist.
 
     :raises InvalidError: Other sets were made from them, or they changed a pipeline.
@@ -100,7 +96,7 @@ def _members(txn: "Txn", set_id: str) -> tuple[list[int], list[Commit]]:
     return rows, commits
 
 
-def _with_subvenance(txn: "Txn", key: CommitKey, *, recursive: bool) -> tuple[list[int], list[Commit]]:
+def _with_subvenance(txn: Writing, key: CommitKey, *, recursive: bool) -> tuple[list[int], list[Commit]]:
     """A commit and everything that was made from it, downstream first.
 
     :raises InvalidError: Something was made from it, and ``recursive`` is not set; or one of them changed a pipeline.
@@ -112,7 +108,7 @@ def _with_subvenance(txn: "Txn", key: CommitKey, *, recursive: bool) -> tuple[li
     return rows, _checked(txn, rows)
 
 
-def _checked(txn: "Txn", rows: list[int]) -> list[Commit]:
+def _checked(txn: Writing, rows: list[int]) -> list[Commit]:
     commits = [txn.commit_at(row) for row in rows]
     for commit in commits:
         if commit.key.repo.type == SPEC_REPO and commit.origin is Origin.USER:
@@ -120,7 +116,7 @@ def _checked(txn: "Txn", rows: list[int]) -> list[Commit]:
     return commits
 
 
-def remove_repo_commits(txn: "Txn", repo_row: int) -> None:
+def remove_repo_commits(txn: Writing, repo_row: int) -> None:
     """Everything of a repo that is about to disappear."""
     rows = [row for (row,) in txn.db.execute("SELECT id FROM commits WHERE repo = ? ORDER BY id DESC", (repo_row,))]
     if txn.observer is not None and rows:

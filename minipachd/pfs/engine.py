@@ -15,9 +15,10 @@ from minipachd.pfs.local_files import LocalFiles
 from minipachd.pfs.modification import Modification
 from minipachd.pfs.schema import SCHEMA
 from minipachd.pfs.txn import Txn
-from minipachd.pfs.types import DEFAULT_PROJECT, Commit, CommitObserver, CommitSetId, FileEntry
+from minipachd.pfs.types import DEFAULT_PROJECT, Commit, CommitSetId, FileEntry
 from minipachd.pfs.upload import Upload, read_entry
 from minipachd.pfs.view import View
+from minipachd.pfs.writing import CommitObserver
 from minipachd.settings import Settings
 from minipachd.storage import ChunkStore, Database, DataDirectory, NodeStore, Tree
 

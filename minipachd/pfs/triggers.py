@@ -2,7 +2,6 @@
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from croniter import CroniterBadDateError, croniter
 
@@ -10,10 +9,8 @@ from minipachd.errors import InvalidError
 from minipachd.pfs.names import check_name
 from minipachd.pfs.schema import decode_trigger
 from minipachd.pfs.types import BranchKey, Commit, Origin, Trigger
-
-if TYPE_CHECKING:
-    from minipachd.pfs.txn import Txn
-    from minipachd.pfs.view import View
+from minipachd.pfs.view import View
+from minipachd.pfs.writing import Writing
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTP]?)(i?)B?", re.IGNORECASE)
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
@@ -41,7 +38,7 @@ def is_cron(spec: str) -> bool:
     return True
 
 
-def check_trigger(view: "View", key: BranchKey, trigger: Trigger) -> None:
+def check_trigger(view: View, key: BranchKey, trigger: Trigger) -> None:
     """Refuse a trigger that can never work.
 
     :raises InvalidError: Says which field is wrong.
@@ -70,7 +67,7 @@ def check_trigger(view: "View", key: BranchKey, trigger: Trigger) -> None:
         followed = following.branch
 
 
-def fire(txn: "Txn", finished: Commit) -> None:
+def fire(txn: Writing, finished: Commit) -> None:
     """Move the branches that follow the one on which a commit has just been finished without error; then those that follow them."""
     repo = txn.repo_row(finished.key.repo)
     rows = txn.db.execute(
@@ -86,14 +83,14 @@ def fire(txn: "Txn", finished: Commit) -> None:
                 moved.append(name)
 
 
-def next_tick(view: "View", after_ns: int) -> int | None:
+def next_tick(view: View, after_ns: int) -> int | None:
     """When the first trigger with a cron spec is due after a moment, in nanoseconds since the epoch; None without any."""
     since = datetime.fromtimestamp(after_ns / 1e9, UTC)
     instants = [croniter(trigger.cron_spec, since).get_next(datetime) for _, trigger in _cron_triggers(view)]
     return int(min(instants).timestamp() * 1e9) if instants else None
 
 
-def tick(txn: "Txn", after_ns: int, until_ns: int) -> None:
+def tick(txn: Writing, after_ns: int, until_ns: int) -> None:
     """Move every branch whose cron spec came due in ``(after_ns, until_ns]`` to the finished head of the branch that it follows."""
     since, until = datetime.fromtimestamp(after_ns / 1e9, UTC), datetime.fromtimestamp(until_ns / 1e9, UTC)
     for row, trigger in _cron_triggers(txn):
@@ -108,17 +105,17 @@ def tick(txn: "Txn", after_ns: int, until_ns: int) -> None:
             txn.move_head(row, head)
 
 
-def _cron_triggers(view: "View") -> list[tuple[int, Trigger]]:
+def _cron_triggers(view: View) -> list[tuple[int, Trigger]]:
     rows = view.db.execute("SELECT id, trigger_json FROM branches WHERE trigger_json IS NOT NULL ORDER BY id").fetchall()
     found = [(row, decode_trigger(text)) for row, text in rows]
     return [(row, trigger) for row, trigger in found if trigger is not None and trigger.cron_spec]
 
 
-def _trigger_of(view: "View", row: int) -> Trigger | None:
+def _trigger_of(view: View, row: int) -> Trigger | None:
     return decode_trigger(view.db.execute("SELECT trigger_json FROM branches WHERE id = ?", (row,)).fetchone()[0])
 
 
-def _holds(txn: "Txn", trigger: Trigger, new: Commit, branch_row: int) -> bool:
+def _holds(txn: Writing, trigger: Trigger, new: Commit, branch_row: int) -> bool:
     head_row = txn.head_row_of(branch_row)
     head = None if head_row is None else txn.commit_at(head_row)
     if head is not None and head.key == new.key:

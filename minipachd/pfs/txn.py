@@ -1,6 +1,5 @@
 """Changing PFS: one transaction, whole or not at all."""
 
-import sqlite3
 import time
 from collections.abc import Collection, Iterable, Sequence
 
@@ -16,48 +15,21 @@ from minipachd.pfs.types import (
     BranchKey,
     Commit,
     CommitKey,
-    CommitObserver,
     CommitReference,
-    CommitSetId,
     FileEntry,
-    Origin,
     RepoKey,
     Trigger,
 )
 from minipachd.pfs.upload import Upload
-from minipachd.pfs.view import View
-from minipachd.storage import ChunkStore, NodeStore, Tree
+from minipachd.pfs.writing import Writing
+from minipachd.storage import Tree
 
 
-class Txn(View):
-    """A write transaction. Its reads see its own changes; an error in it undoes everything.
+class Txn(Writing):
+    """A write transaction: what the layers above can do to PFS. Its reads see its own changes; an error in it undoes everything.
 
-    :ivar set_id: The id of every commit that it makes.
+    What each method does stands in the module that it calls; this one only puts them together.
     """
-
-    def __init__(
-        self,
-        connection: sqlite3.Connection,
-        nodes: NodeStore,
-        chunks: ChunkStore,
-        *,
-        set_id: CommitSetId | None,
-        observer: CommitObserver | None,
-    ) -> None:
-        super().__init__(connection, nodes)
-        self.set_id = set_id or new_id()
-        self.observer = observer
-        self.moved: set[int] = set()
-        """Rows of branches whose head moved: their subvenance is looked at in :meth:`conclude`."""
-        self.set_anew: set[int] = set()
-        """Rows of branches that a client pointed at a commit, be it the one that was their head: everything downstream is made anew."""
-        self.created: list[int] = []
-        """Rows of open commits made automatically, for the observer."""
-        self.finished: list[Commit] = []
-        """Commits finished without error, for the triggers."""
-        self._chunks = chunks
-        self._uploads: list[Upload] = []
-        self._scratch: Upload | None = None
 
     # Projects
 
@@ -282,48 +254,6 @@ class Txn(View):
         """
         commitsets.drop_commit(self, key, recursive=recursive)
 
-    # For this package
-
-    def add_commit(
-        self,
-        branch: BranchKey,
-        *,
-        origin: Origin,
-        parent: int | None,
-        upstream_branches: Sequence[int] = (),
-        finished: bool = False,
-        description: str = "",
-    ) -> int:
-        """Insert a commit of this set that begins with its base's content; the branch is not moved. Returns its row."""
-        return commits.add_commit(
-            self, branch, origin=origin, parent=parent, upstream_branches=upstream_branches, finished=finished, description=description
-        )
-
-    def move_head(self, branch_row: int, commit_row: int) -> None:
-        """Point a branch at a commit; what is downstream follows at the end of the transaction."""
-        self.db.execute("UPDATE branches SET head = ? WHERE id = ?", (commit_row, branch_row))
-        self.moved.add(branch_row)
-
-    def set_commit_provenance(self, row: int, upstream_branches: Sequence[int]) -> None:
-        """Say that a commit is made from what these branches point to now."""
-        commits.set_commit_provenance(self, row, upstream_branches)
-
-    def record(self, upload: Upload) -> None:
-        """Name an upload's chunks in this transaction."""
-        if upload not in self._uploads:
-            self._uploads.append(upload)
-            upload.record(self.db)
-
-    def has_chunk(self, chunk: bytes) -> bool:
-        """Whether a chunk is in the store, or on its way there with this transaction."""
-        return (self._scratch is not None and self._scratch.holds(chunk)) or chunk in self._chunks
-
-    def scratch_upload(self) -> Upload:
-        """Where content goes that is only made inside the transaction; sealed and recorded before it ends."""
-        if self._scratch is None:
-            self._scratch = Upload(self._chunks)
-        return self._scratch
-
     def conclude(self) -> None:
         """Propagate to branches downstream, fire triggers, tell the observer. The last thing before the commit."""
         while self.moved or self.finished:
@@ -337,20 +267,7 @@ class Txn(View):
         created = [commit for commit in map(self.commit_at, self.created) if not commit.finished]
         if self.observer is not None and created:
             self.observer.commits_created(self, created)
-        if self._scratch is not None:
-            self._scratch.seal()
-            self.record(self._scratch)
-
-    def close(self, *, kept: bool) -> None:
-        """After the end of the transaction.
-
-        :param kept: It was committed.
-        """
-        if kept:
-            for upload in self._uploads:
-                upload.kept()
-        if self._scratch is not None:
-            self._scratch.__exit__(None, None, None)
+        self.seal_scratch()
 
     def _check_not_upstream(self, key: RepoKey, doomed: Collection[RepoKey]) -> None:
         for name in self.repo(key).branches:

@@ -1,16 +1,14 @@
 """The nouns of PFS, as frozen values: what the rest of the engine passes around and what the API translates to messages."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from hashlib import blake2b
-from typing import TYPE_CHECKING, NewType, Protocol
+from typing import TYPE_CHECKING, NewType
 
 import msgspec
 
 if TYPE_CHECKING:
     from minipachd.pfs.ancestry import Ancestry
-    from minipachd.pfs.txn import Txn
 
 CommitSetId = NewType("CommitSetId", str)
 """32 lower-case hex digits, a UUID v4 without dashes. Shared by every commit and job that one user action made."""
@@ -218,19 +216,3 @@ class FileInfo(msgspec.Struct, frozen=True, gc=False):
     size: int
     hash: bytes
     tag: str
-
-
-class CommitObserver(Protocol):
-    """What PFS tells the layer above. Every method runs inside the transaction: an error in it undoes the whole change."""
-
-    def commits_created(self, txn: "Txn", commits: Sequence[Commit]) -> None:
-        """Open commits made by propagation or on a branch with provenance, in topological order, just before the transaction ends."""
-
-    def commit_finished(self, txn: "Txn", commit: Commit) -> None:
-        """A commit has just been finished, perhaps with an error."""
-
-    def commits_deleted(self, txn: "Txn", commits: Sequence[Commit]) -> None:
-        """These commits are about to disappear (squash, drop, deletion of their repo)."""
-
-    def repo_owner(self, txn: "Txn", repo: RepoKey) -> str | None:
-        """The pipeline whose output, meta or spec repo this is (``project/name``), or None: users may not delete what it owns."""

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 
 from minipachd.errors import NotFoundError
-from minipachd.pfs import META_REPO, SPEC_REPO, USER_REPO, Commit, CommitKey, CommitSetId, RepoKey, Txn
+from minipachd.pfs import META_REPO, SPEC_REPO, USER_REPO, Commit, CommitKey, CommitSetId, RepoKey, Txn, View
 from minipachd.pps import records
 from minipachd.pps.records import Job, Pipeline
 from minipachd.pps.spec import JobId, JobKey, JobState, PipelineKey
@@ -14,28 +14,28 @@ from minipachd.pps.spec import JobId, JobKey, JobState, PipelineKey
 class JobObserver:
     """Keeps jobs and commits together: a job for every open output commit, none without."""
 
-    def commits_created(self, txn: Txn, commits: Sequence[Commit]) -> None:
+    def commits_created(self, view: View, commits: Sequence[Commit]) -> None:
         for commit in commits:
-            pipeline = _owner(txn, commit.key.repo) if commit.key.repo.type == USER_REPO else None
+            pipeline = _owner(view, commit.key.repo) if commit.key.repo.type == USER_REPO else None
             if pipeline is not None and commit.branch.name == pipeline.spec.output_branch:
                 key = JobKey(pipeline.key, JobId(commit.id))
-                records.create_job(txn.db, key, version=pipeline.version, now_ns=time.time_ns())
+                records.create_job(view.db, key, version=pipeline.version, now_ns=time.time_ns())
 
-    def commit_finished(self, txn: Txn, commit: Commit) -> None:
+    def commit_finished(self, view: View, commit: Commit) -> None:
         """Controllers look at the commits themselves."""
 
-    def commits_deleted(self, txn: Txn, commits: Sequence[Commit]) -> None:
+    def commits_deleted(self, view: View, commits: Sequence[Commit]) -> None:
         for commit in commits:
             if commit.key.repo.type == USER_REPO:
-                records.delete_job(txn.db, JobKey(PipelineKey(commit.key.repo.project, commit.key.repo.name), JobId(commit.id)))
+                records.delete_job(view.db, JobKey(PipelineKey(commit.key.repo.project, commit.key.repo.name), JobId(commit.id)))
 
-    def repo_owner(self, txn: Txn, repo: RepoKey) -> str | None:
-        pipeline = _owner(txn, repo) if repo.type in (USER_REPO, META_REPO, SPEC_REPO) else None
+    def repo_owner(self, view: View, repo: RepoKey) -> str | None:
+        pipeline = _owner(view, repo) if repo.type in (USER_REPO, META_REPO, SPEC_REPO) else None
         return None if pipeline is None else str(pipeline.key)
 
 
-def _owner(txn: Txn, repo: RepoKey) -> Pipeline | None:
-    return records.find_pipeline(txn.db, PipelineKey(repo.project, repo.name))
+def _owner(view: View, repo: RepoKey) -> Pipeline | None:
+    return records.find_pipeline(view.db, PipelineKey(repo.project, repo.name))
 
 
 def output_commit(key: JobKey) -> CommitKey:
