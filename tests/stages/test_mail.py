@@ -101,6 +101,37 @@ def test_a_refusal_is_final_and_in_sendgrid_s_words(sendgrid, mailer, waits, sta
     assert KEY not in caplog.text + str(caught.value)
 
 
+@pytest.mark.parametrize("status", [200, 201, 301, 302, 303, 307, 308])
+def test_only_202_is_sent_and_the_key_goes_nowhere_else(sendgrid, mailer, waits, status):
+    sendgrid.replies = [(status, {"Location": f"{sendgrid.url}/elsewhere"}, b"moved")]
+    with pytest.raises(StageError, match=rf"refused alert id-1: HTTP {status}: a redirect, which is not followed"):
+        mailer.send(message())
+    assert (sendgrid.attempts, waits) == (1, [])
+
+
+@pytest.mark.parametrize("status", [401, 500])
+def test_a_key_that_the_server_sends_back_is_masked(sendgrid, mailer, caplog, status):
+    echo = json.dumps({"errors": [{"message": f"Bearer {KEY} is unknown"}]}).encode()
+    sendgrid.replies = [(status, {}, echo)] * ATTEMPTS
+    with pytest.raises(StageError, match=r"Bearer \*\*\* is unknown") as caught:
+        mailer.send(message())
+    assert KEY not in caplog.text + str(caught.value) + str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize("key", ["SG.one\nX-Other: two", "SG.one two", "SG.\u00fc"])
+def test_a_key_that_no_request_can_carry_is_refused_and_not_shown(key):
+    with pytest.raises(StageError, match="SENDGRID_API_KEY is no key of SendGrid") as caught:
+        Mailer(key)
+    assert "SG." not in str(caught.value)
+
+
+@pytest.mark.parametrize("wait", ["nan", "inf", "-inf"])
+def test_a_wait_without_end_is_bounded(sendgrid, mailer, waits, wait):
+    sendgrid.replies = [(429, {"Retry-After": wait}, b"")]
+    mailer.send(message())
+    assert waits == [60]
+
+
 def test_an_unreachable_server(waits):
     mailer = Mailer(KEY, base_url="http://127.0.0.1:1", sleep=waits.append)
     with pytest.raises(StageError, match=r"in 6 attempts: unreachable: .*refused"):
