@@ -186,7 +186,7 @@ class Archive:
 
     def _pfs(self) -> PfsClient:
         host, _, port = self.stack.pachd_address.rpartition(":")
-        return PfsClient(Server(PachydermConnection(conn_id="benchmark", host=host, port=int(port))))
+        return PfsClient(Server(PachydermConnection(conn_id="benchmark", host=host, port=int(port), token=self.stack.pachd_token)))
 
     def task_seconds(self) -> dict[str, float]:
         """Median duration of the DAG's tasks, in their last try."""

@@ -37,7 +37,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tuskwatch-bench-") as folder, running_stack(Layout(Path(folder)), extra={}) as stack:
         host, _, port = stack.pachd_address.rpartition(":")
-        pfs = PfsClient(Server(PachydermConnection(conn_id="benchmark", host=host, port=int(port))))
+        pfs = PfsClient(Server(PachydermConnection(conn_id="benchmark", host=host, port=int(port), token=stack.pachd_token)))
         put(pfs, "images", ((f"/dev{number % _DEVICES}_{number:010}.jpg", b"%d" % number) for number in range(options.files)))
         put(pfs, "threat-detect", (threat(number) for number in range(options.files // 10)))
         with logged_in(stack) as client:

@@ -28,6 +28,8 @@ from benchmarks.growth import tiny_jpeg
 from benchmarks.proxy import BadNetwork, Flapping
 from benchmarks.results import Figure, PartsFailedError, report
 from benchmarks.site import Clients, Site
+from laptop.keys import pachd_token
+from laptop.layout import Layout
 
 _SECONDS: Final = 600.0
 _BALLAST_BYTES: Final = 24 << 20
@@ -214,7 +216,7 @@ def flap_network(root: Path, rounds: int) -> Iterator[Figure]:
         site.pfs.create_repo("images")
         site.create_stages("validate")
         with BadNetwork(lambda: site.address) as network:
-            clients = Clients(f"127.0.0.1:{network.port}")
+            clients = Clients(f"127.0.0.1:{network.port}", token=site.token)
             until = time.monotonic() + _FLAPPING_SECONDS * rounds
             with Flapping(network, seed=4, spell_seconds=0.6) as flapping:
                 while time.monotonic() < until:
@@ -264,9 +266,10 @@ def kill_airflow(root: Path, rounds: int) -> Iterator[Figure]:
     landing.mkdir()
     state = root / "stack" / "stack.json"
     with BadNetwork(lambda: str(json.loads(state.read_text())["pachd_address"])) as network:
-        connection = {"conn_type": "pachyderm", "host": "127.0.0.1", "port": network.port}
+        token = pachd_token(Layout(root / "stack"))
+        connection = {"conn_type": "pachyderm", "host": "127.0.0.1", "port": network.port, "password": token}
         with quick_site(root, landing, hold=hold, extra={"AIRFLOW_CONN_PACHYDERM_DEFAULT": json.dumps(connection)}) as site:
-            clients = Clients(site.stack.pachd_address)
+            clients = Clients(site.stack.pachd_address, token=token)
             expected: set[str] = set()
 
             def run(disturb: Callable[[], None], *, images: int = 20, batch: int = 20) -> tuple[float, int]:

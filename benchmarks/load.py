@@ -63,7 +63,7 @@ def measure(root: Path, *, seconds: float, clients: int) -> Iterator[Figure | Cu
     with Site(root / "site") as site, ProcessPoolExecutor(clients, context, ready.wait) as pool:
         site.pfs.create_repo("images")
         site.create_stages("validate")
-        running = [pool.submit(client, site.address, number, seconds, root) for number in range(clients)]
+        running = [pool.submit(client, site.address, site.token, number, seconds, root) for number in range(clients)]
         ready.wait(_START_SECONDS)
         started = time.monotonic()
         while wait(running, timeout=_SAMPLE_SECONDS).not_done:
@@ -89,12 +89,12 @@ def measure(root: Path, *, seconds: float, clients: int) -> Iterator[Figure | Cu
     yield Curve("load-memory", "minipachd", "MiB", tuple(memory), "seconds")
 
 
-def client(address: str, number: int, seconds: float, root: Path) -> Calls:
+def client(address: str, token: str, number: int, seconds: float, root: Path) -> Calls:
     """One client, in a process of its own, until the time is over."""
     calls, chance = Calls(), random.Random(number)
     folder = root / f"client{number}"
     folder.mkdir()
-    clients = Clients(address)
+    clients = Clients(address, token=token)
     until, turn = time.monotonic() + seconds, 0
     while time.monotonic() < until:
         turn += 1

@@ -39,9 +39,10 @@ _START_SECONDS: Final = 60.0
 class Clients:
     """The provider's clients of one server, with the calls that benchmarks make again and again."""
 
-    def __init__(self, address: str, *, retry: RetryPolicy | None = None) -> None:
+    def __init__(self, address: str, *, token: str = "", retry: RetryPolicy | None = None) -> None:
+        self.token = token
         host, _, port = address.rpartition(":")
-        self.server = Server(PachydermConnection(conn_id="benchmark", host=host, port=int(port)), retry=retry)
+        self.server = Server(PachydermConnection(conn_id="benchmark", host=host, port=int(port), token=token or None), retry=retry)
         self.pfs, self.pps = PfsClient(self.server), PpsClient(self.server)
         self._numbers = itertools.count()
 
@@ -156,7 +157,7 @@ class Site(Clients):
         seconds = time.perf_counter() - started
         if not self._port:
             self._port = int(self.address.rpartition(":")[2])
-            super().__init__(self.address)
+            super().__init__(self.address, token=token.read_text().strip() if (token := self.data / "token").exists() else "")
         return seconds
 
     @property

@@ -1,4 +1,4 @@
-"""Make the secrets of one installation, each once, as files in a folder: ``python3 airflow-secrets.py /secrets``."""
+"""Make the secrets of one installation, each once, as files: ``python3 airflow-secrets.py FOLDER [TOKEN_FOLDER]``."""
 
 import base64
 import ipaddress
@@ -25,11 +25,15 @@ def keep(path: Path, value: str, *, mode: int = 0o444) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, token_folder: Path) -> None:
+    """:param token_folder: What minipachd's container sees, and with it the code of the stages: the token, and no secret of Airflow's."""
     password = keep(folder / "postgres-password", secrets.token_urlsafe(24))
     keep(folder / "sql-alchemy-conn", f"postgresql+psycopg2://airflow:{password}@postgres/airflow")
     keep(folder / "jwt-secret", secrets.token_urlsafe(64))
     keep(folder / "api-secret-key", secrets.token_urlsafe(32))
+    token = keep(token_folder / "token", secrets.token_urlsafe(32), mode=0o400)
+    connection = {"conn_type": "pachyderm", "host": "minipachd", "port": 30650, "password": token}
+    keep(folder / "pachyderm-connection", json.dumps(connection), mode=0o400)
     keep(folder / "fernet-key", base64.urlsafe_b64encode(os.urandom(32)).decode())
     logins = {"admin": secrets.token_urlsafe(16), "viewer": secrets.token_urlsafe(16)}
     keep(folder / "passwords.json", json.dumps(logins), mode=0o600)  # Airflow opens it for writing
@@ -72,6 +76,6 @@ def keep_certificate(folder: Path, host: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), Path(sys.argv[-1]))
     if lan := os.environ.get("TUSKWATCH_LAN"):
         keep_certificate(Path(sys.argv[1]), lan)

@@ -31,7 +31,7 @@ COPY plugins /app/plugins/
 COPY dags /app/dags/
 COPY stages /app/stages/
 COPY docker/airflow-secrets.py docker/airflow-health.py docker/tls.py /app/docker/
-RUN install -d -o 1000 -g 1000 /airflow /secrets
+RUN install -d -o 1000 -g 1000 /airflow /secrets /pachd-token
 ENV PATH=/app/venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONPATH=/app:/app/plugins:/app/entry-points \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -22,7 +22,7 @@ COPY --from=build /app/venv /app/venv
 COPY protobuf_compat.py /app/
 COPY minipachd /app/minipachd/
 COPY stages /app/stages/
-RUN install -d -o 1000 -g 1000 /data /samples
+RUN install -d -o 1000 -g 1000 /data /samples /token
 ENV PATH=/app/venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONPATH=/app \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -31,6 +31,7 @@ ENV PATH=/app/venv/bin:/usr/local/bin:/usr/bin:/bin \
 USER 1000:1000
 VOLUME /data
 EXPOSE 30650
-# A container's loopback is reached by nobody: publish the port to loopback only (-p 127.0.0.1:30650:30650), there is no login.
+# A container's loopback is reached by nobody: publish the port to loopback only (-p 127.0.0.1:30650:30650). Callers show
+# the token that lies in /data/token.
 ENTRYPOINT ["python3", "-m", "minipachd"]
 CMD ["serve", "--data", "/data", "--listen", "0.0.0.0:30650", "--allow-remote"]

@@ -47,16 +47,25 @@ class AirflowSettings:
 
 
 def environment(
-    base: Mapping[str, str], layout: Layout, settings: AirflowSettings, *, database: str, pachd_address: str, extra: Mapping[str, str]
+    base: Mapping[str, str],
+    layout: Layout,
+    settings: AirflowSettings,
+    *,
+    database: str,
+    pachd_address: str,
+    pachd_token: str = "",
+    extra: Mapping[str, str],
 ) -> dict[str, str]:
     """The environment of every Airflow component: all of the configuration, so that no generated ``airflow.cfg`` decides anything.
 
     :param base: The environment to build on, mostly ``os.environ``; variables of another Airflow in it are left out.
     :param database: What SQLAlchemy connects to.
     :param pachd_address: ``host:port`` of minipachd.
+    :param pachd_token: What it asks its callers for.
     :param extra: Further variables, such as ``TUSKWATCH_MODEL``.
     """
     host, _, port = pachd_address.rpartition(":")
+    pachyderm = {"conn_type": "pachyderm", "host": host, "port": int(port), **({"password": pachd_token} if pachd_token else {})}
     inherited = {name: value for name, value in base.items() if not name.startswith("AIRFLOW")}
     exempt = ",".join(filter(None, [base.get("no_proxy") or base.get("NO_PROXY"), "127.0.0.1"]))
     return {
@@ -87,7 +96,7 @@ def environment(
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "30",
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
         "AIRFLOW__PACHYDERM__DASHBOARD_RESTARTS": str(layout.restarts),
-        "AIRFLOW_CONN_PACHYDERM_DEFAULT": json.dumps({"conn_type": "pachyderm", "host": host, "port": int(port)}),
+        "AIRFLOW_CONN_PACHYDERM_DEFAULT": json.dumps(pachyderm),
         **extra,
     }
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -105,9 +106,18 @@ def _say_where(stack: Stack) -> None:
     secret = stack.airflow.password if sys.stdout.isatty() or not os.environ.get("INVOCATION_ID") else f"in {stack.layout.secrets}"
     _say(f"Airflow:    {stack.airflow.url}  user admin, password {secret}")
     _say(f"dashboard:  {stack.airflow.url}/plugin/{URL_ROUTE}/")
-    _say(f"minipachd:  {stack.pachd_address}  (PACHD_ADDRESS for any Pachyderm client)")
+    _say(f"minipachd:  {stack.pachd_address}, which asks for the token in {stack.layout.pachd_token}; for pachctl:")
+    _say(f"            {pachctl_line(stack)}")
     _say("state:      make status")
     _say("stop:       make down")
+
+
+def pachctl_line(stack: Stack) -> str:
+    """What makes pachctl speak to the stack's minipachd; the token itself is not in it."""
+    context = f'{{"pachd_address": "grpc://{stack.pachd_address}", "session_token": "%s"}}'
+    token = shlex.quote(str(stack.layout.pachd_token))
+    steps = ("pachctl config set context tuskwatch --overwrite", "pachctl config set active-context tuskwatch")
+    return f"printf '{context}' \"$(cat {token})\" | {' && '.join(steps)}"
 
 
 def serve(layout: Layout, *, model: Path | None, port: int | None) -> None:

@@ -1,5 +1,6 @@
 """Passwords and keys of one installation: made at random at the first start, kept, and renewed when asked."""
 
+import os
 import secrets
 
 from laptop.airflow import AirflowSettings
@@ -22,6 +23,17 @@ def renew(layout: Layout) -> dict[str, str]:
     renewed = {**keys(layout), **_new_passwords(), "jwt_secret": secrets.token_urlsafe(64)}
     write_private(layout.secrets, renewed)
     return renewed
+
+
+def pachd_token(layout: Layout) -> str:
+    """What minipachd asks its callers for: the content of the file that it reads, which is made where there is none."""
+    path = layout.pachd_token
+    layout.pachd_data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not path.exists():
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+    return path.read_text(encoding="utf-8").strip()
 
 
 def write_passwords(layout: Layout, settings: AirflowSettings) -> None:

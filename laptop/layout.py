@@ -51,6 +51,11 @@ class Layout:
         return self.root / "minipachd"
 
     @property
+    def pachd_token(self) -> Path:
+        """What minipachd asks its callers for; 0600."""
+        return self.pachd_data / "token"
+
+    @property
     def airflow_home(self) -> Path:
         return self.root / "airflow"
 

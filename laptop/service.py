@@ -10,7 +10,17 @@ from laptop.layout import REPOSITORY, Layout
 from laptop.stack import AIRFLOW_PORT
 
 NAME: Final = "tuskwatch.service"
-_KEPT: Final = ("TUSKWATCH_", "SENDGRID_API_KEY", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+_KEPT: Final = (
+    "TUSKWATCH_",
+    "MINIPACHD_",
+    "SENDGRID_API_KEY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+)
 _UNIT: Final = """\
 # Written by make service. Starts, stops and watches the supervisor; that one starts the parts again.
 [Unit]

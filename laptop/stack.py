@@ -17,7 +17,7 @@ from laptop.airflow import COMPONENTS, Airflow, AirflowSettings, environment
 from laptop.database import migrate, own_database, take_over
 from laptop.errors import StartError
 from laptop.files import read_json, write_private
-from laptop.keys import keys, write_passwords
+from laptop.keys import keys, pachd_token, write_passwords
 from laptop.layout import REPOSITORY, Layout, free_port
 from laptop.part import FILE, Part
 from laptop.postgres import Postgres, clean_environment
@@ -65,6 +65,11 @@ class Stack:
         found = {name: of_pid(name, pid, self.layout.logs / f"{name}.log") for name, pid in running.items()}
         return {name: process for name, process in found.items() if process is not None}
 
+    @property
+    def pachd_token(self) -> str:
+        """What minipachd's callers must show."""
+        return pachd_token(self.layout)
+
     def client(self) -> Airflow:
         """A logged-in REST client; close it, or use it as a context manager."""
         client = Airflow(self.airflow)
@@ -81,7 +86,8 @@ class Stack:
         base, database = (os.environ, own) if own is not None else (clean_environment(os.environ), Postgres.of(self.layout).url)
         if not self.pachd_address:
             self.pachd_address = f"127.0.0.1:{free_port(PACHD_PORT)}"
-        self.env = environment(base, self.layout, self.airflow, database=database, pachd_address=self.pachd_address, extra=extra)
+        pachd = {"pachd_address": self.pachd_address, "pachd_token": self.pachd_token}
+        self.env = environment(base, self.layout, self.airflow, database=database, **pachd, extra=extra)
         if own is None:
             Postgres.of(self.layout).initialize()
         self.process = self.supervisor.start(self._parts(embedded=own is None), group=frozenset(COMPONENTS))
@@ -99,7 +105,7 @@ class Stack:
         self.wait_healthy()
 
     def _parts(self, *, embedded: bool) -> dict[str, Part]:
-        listen = ["--listen", self.pachd_address]
+        listen = ["--listen", self.pachd_address, "--token-file", str(self.layout.pachd_token)]
         pachd = [sys.executable, "-m", "minipachd", "--data", str(self.layout.pachd_data), *listen]
         folder = str(REPOSITORY)
         parts = {}

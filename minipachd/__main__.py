@@ -13,10 +13,12 @@ from minipachd.api.dialect import DEFAULT, DIALECTS, Dialect
 from minipachd.errors import DataDirError, InUseError, MinipachdError
 from minipachd.settings import Settings
 from minipachd.storage import DataDirectory
-from minipachd.storage.directory import check_present
+from minipachd.storage.directory import TOKEN_NAME, check_present
 
 EXIT_USAGE, EXIT_DATA = 2, 3
 _SPEAK, _ALLOW_FILES = "MINIPACHD_SPEAK", "MINIPACHD_ALLOW_FILES"
+_AUTH, _TOKEN_FILE = "MINIPACHD_AUTH", "MINIPACHD_TOKEN_FILE"
+_AUTH_TOKEN, _AUTH_NONE = "token", "none"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,7 +71,23 @@ def _parser() -> argparse.ArgumentParser:
         help="stop the user code that fills the disk when less than this is left (default 256, or a twentieth of a small disk)",
     )
     parser.add_argument(
-        "--allow-remote", action="store_true", help="listen on other than loopback: anybody who connects can run programs here"
+        "--allow-remote",
+        action="store_true",
+        help="listen on other than loopback: calls and the token are not encrypted there, and whoever shows it can run programs here",
+    )
+    parser.add_argument(
+        "--auth",
+        type=_auth,
+        default=os.environ.get(_AUTH, "") or _AUTH_TOKEN,
+        metavar="token|none",
+        help=f"ask callers for the token, or let in whoever connects (default %(default)s, or what {_AUTH} says)",
+    )
+    parser.add_argument(
+        "--token-file",
+        type=Path,
+        default=Path(named) if (named := os.environ.get(_TOKEN_FILE, "")) else None,
+        metavar="FILE",
+        help=f"what callers must show; made where there is none (default DIR/token, or what {_TOKEN_FILE} says)",
     )
     parser.add_argument(
         "--speak",
@@ -113,6 +131,13 @@ def _dialect(name: str) -> Dialect:
     return DIALECTS[name]
 
 
+def _auth(name: str) -> str:
+    if name not in (_AUTH_TOKEN, _AUTH_NONE):
+        msg = f"{name!r} is no way to ask callers for who they are (see {_AUTH}, too); say {_AUTH_TOKEN} or {_AUTH_NONE}"
+        raise argparse.ArgumentTypeError(msg)
+    return name
+
+
 def _serve(parser: argparse.ArgumentParser, options: argparse.Namespace, directory: DataDirectory) -> int:
     protobuf_compat.install()
     from minipachd.api.server import Address, serve
@@ -125,13 +150,12 @@ def _serve(parser: argparse.ArgumentParser, options: argparse.Namespace, directo
             parser.error(f"argument {option}: {exc}")
         if not parsed.is_loopback and not options.allow_remote:
             parser.error(
-                f"argument {option}: {parsed} can be reached from other machines, and whoever connects can {danger}; "
-                "use 127.0.0.1, or say --allow-remote"
+                f"argument {option}: {parsed} can be reached from other machines, and {danger}; use 127.0.0.1, or say --allow-remote"
             )
         return parsed
 
-    listen = address("--listen", options.listen, "run programs as you")
-    metrics = address("--metrics", options.metrics, "see what runs here") if options.metrics else None
+    listen = address("--listen", options.listen, "whoever shows the token, or hears it, can run programs as you")
+    metrics = address("--metrics", options.metrics, "whoever connects can see what runs here") if options.metrics else None
 
     keep_free = None if options.keep_free is None else options.keep_free << 20
 
@@ -148,6 +172,7 @@ def _serve(parser: argparse.ArgumentParser, options: argparse.Namespace, directo
             metrics=metrics,
             dialect=options.speak,
             settings=_settings(options),
+            token_file=None if options.auth == _AUTH_NONE else options.token_file or directory.token,
         )
     )
     return 0
@@ -201,7 +226,7 @@ def _collect(options: argparse.Namespace) -> int:
     except InUseError as exc:
         if not exc.address:
             raise
-        for message in collect_garbage(exc.address):
+        for message in collect_garbage(exc.address, options.token_file or options.data / TOKEN_NAME):
             freed = message.freed
             if message.line:
                 show(message.line)

@@ -26,11 +26,13 @@ class Engine:
     """minipachd on a free loopback port; its data and log lie under ``root``.
 
     :param speak: The Pachyderm that it answers as; without one the default, or what MINIPACHD_SPEAK says, in which a whole test run may be.
+    :param auth: Ask callers for the token: only :attr:`client` shows it by itself.
     """
 
-    def __init__(self, root: Path, *arguments: str, speak: str = "") -> None:
+    def __init__(self, root: Path, *arguments: str, speak: str = "", auth: bool = False) -> None:
         self.root, self.log = root / "data", root / "engine.log"
-        self._arguments = (*arguments, *(("--speak", speak) if speak else ()))
+        self._auth = auth
+        self._arguments = (*arguments, *(("--speak", speak) if speak else ()), "--auth", "token" if auth else "none")
 
     def start(self) -> "Engine":
         """Return when the port answers; fail with the log's tail when the process ends first."""
@@ -43,8 +45,13 @@ class Engine:
             self.kill()
             msg = f"minipachd did not start:\n{self.log_tail()}"
             raise AssertionError(msg)
-        self.client = Client.new_from_pachd_address(self.address)
+        self.client = Client.new_from_pachd_address(self.address, auth_token=self.token or None)
         return self
+
+    @property
+    def token(self) -> str:
+        """What callers must show; empty where nobody asks."""
+        return (self.root / "token").read_text().strip() if self._auth else ""
 
     def kill(self) -> None:
         """SIGKILL: no handler of the server's runs."""

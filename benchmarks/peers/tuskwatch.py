@@ -46,7 +46,7 @@ class Tuskwatch:
         except BaseException:
             self._stack.stop()
             raise
-        self._clients = Clients(self._stack.pachd_address)
+        self._clients = Clients(self._stack.pachd_address, token=self._stack.pachd_token)
 
     def run(self, step: Step) -> None:
         match step:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import grpc.aio
@@ -36,6 +37,7 @@ from minipachd.api.admin_service import (
     VersionService,
     empty,
 )
+from minipachd.api.auth import AuthInterceptor
 from minipachd.api.dialect import DEFAULT, Dialect
 from minipachd.api.errors import AnswerInterceptor
 from minipachd.api.metrics import Metrics
@@ -52,6 +54,7 @@ from minipachd.pps.containers import Runtime
 from minipachd.pps.environment import ServerAddress
 from minipachd.settings import Settings
 from minipachd.storage import DataDirectory
+from minipachd.storage.token import keep_token
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +117,7 @@ async def serve(
     metrics: Address | None = None,
     dialect: Dialect = DEFAULT,
     settings: Settings = DEFAULT_SETTINGS,
+    token_file: Path | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then end user processes, answer no more and return. What does not end in time is left to the system:
     the process exits, which costs no more than a SIGKILL would.
@@ -124,9 +128,13 @@ async def serve(
     :param metrics: Where Prometheus may ask; None for nowhere.
     :param dialect: The release of Pachyderm that answers as this one does.
     :param settings: Limits of what callers may ask for.
+    :param token_file: Holds what callers must show, and is made where there is none; None lets everybody in who connects.
     :raises EngineUnavailableError: It is to run in images, and there is no Docker engine for that.
-    :raises DataDirError: The database is of a newer version or damaged, or the port is taken.
+    :raises DataDirError: The database is of a newer version or damaged, or the port is taken, or the token cannot be read.
     """
+    token = None if token_file is None else keep_token(token_file)
+    if token is None:
+        log.warning("authentication is off: whoever reaches %s, every user of this machine for one, runs programs as this user", address)
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="rpc"))
     stopped = asyncio.Event()
@@ -143,14 +151,15 @@ async def serve(
         clock = trigger_clock(pfs)
         upkeep = UpkeepService(pfs)
         observed = None if metrics is None else Metrics()
-        server = _server(pfs, pps, upkeep, observed, dialect)
+        gate = None if token is None or token_file is None else AuthInterceptor(token, token_file)
+        server = _server(pfs, pps, upkeep, observed, gate, dialect)
         stop_metrics = None
         if metrics is not None and observed is not None:
             stop_metrics = observed.serve(metrics.host, metrics.port, directory=directory, database=pfs.database)
         bound = Address(address.host, _listen(server, address))
         await server.start()
         try:
-            await asyncio.to_thread(pps.start, ServerAddress(bound.host, bound.port))
+            await asyncio.to_thread(pps.start, ServerAddress(bound.host, bound.port, token))
             clock.start()
             log.info("serving %s on %s", directory.root, bound)
             directory.publish(str(bound.reachable))
@@ -183,8 +192,9 @@ def _exit_in_time() -> None:
     threading.Thread(target=watch, name="exit", daemon=True).start()
 
 
-def _server(pfs: Pfs, pps: Pps, upkeep: UpkeepService, metrics: Metrics | None, dialect: Dialect) -> Any:
-    server = grpc.aio.server(interceptors=[*([metrics] if metrics else []), AnswerInterceptor(dialect)], options=_OPTIONS)
+def _server(pfs: Pfs, pps: Pps, upkeep: UpkeepService, metrics: Metrics | None, gate: AuthInterceptor | None, dialect: Dialect) -> Any:
+    interceptors = [one for one in (gate, metrics, AnswerInterceptor(dialect)) if one is not None]
+    server = grpc.aio.server(interceptors=interceptors, options=_OPTIONS)
     transactions = Transactions(pfs)
     files, pipelines = PfsService(pfs, transactions, dialect), PpsService(pps, transactions)
     pfs_pb2_grpc.add_APIServicer_to_server(files, server)

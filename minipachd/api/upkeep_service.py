@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import grpc
 import msgspec
 
+from minipachd.api.auth import TOKEN_KEY
 from minipachd.errors import DataDirError
 from minipachd.pfs import Pfs
+from minipachd.storage.token import keep_token
 from minipachd.upkeep.gc import Collector, Freed
 
 _SERVICE, _COLLECT = "minipachd.Upkeep", "CollectGarbage"
@@ -55,14 +58,17 @@ class UpkeepService:
         yield msgspec.json.encode(Progress(freed=await running))
 
 
-def collect_garbage(address: str) -> Iterator[Progress]:
+def collect_garbage(address: str, token_file: Path) -> Iterator[Progress]:
     """Have a running server collect; ends with a message that has ``freed``.
+
+    :param token_file: Holds the token that the server asks for; it need not be there where it asks for none.
 
     :raises DataDirError: It cannot be reached, or refuses; its words are in the text.
     """
     decode = partial(msgspec.json.decode, type=Progress)
+    metadata = ((TOKEN_KEY, keep_token(token_file)),) if token_file.exists() else ()
     with grpc.insecure_channel(address) as channel:
         try:
-            yield from map(decode, channel.unary_stream(f"/{_SERVICE}/{_COLLECT}")(b""))
+            yield from map(decode, channel.unary_stream(f"/{_SERVICE}/{_COLLECT}")(b"", metadata=metadata))
         except grpc.RpcError as exc:
             raise DataDirError(f"the server on {address} did not collect: {exc.code().name}: {exc.details()}") from exc

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from minipachd.errors import InvalidError
@@ -15,15 +15,21 @@ _INHERITED = (
     "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR",
     "REQUESTS_CA_BUNDLE", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY",
 )  # fmt: skip
+TOKEN_VARIABLES = ("PACH_TOKEN", "PACH_PYTHON_AUTH_TOKEN")
+"""Where a worker's code finds the token: Pachyderm's name, and that which python-pachyderm reads."""
 _LOCAL = "localhost,127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
 class ServerAddress:
-    """Where user code reaches this server."""
+    """Where user code reaches this server.
+
+    :ivar token: What its callers show; None where it asks for nothing.
+    """
 
     host: str
     port: int
+    token: str | None = field(default=None, repr=False)
 
 
 def container_env(
@@ -35,6 +41,7 @@ def container_env(
     server: ServerAddress | None,
     pfs_root: Path,
     secrets: Secrets,
+    trusted: bool,
     base: Mapping[str, str] | None = os.environ,
 ) -> dict[str, str]:
     """The variables of a worker: those that do not depend on the datum.
@@ -42,6 +49,7 @@ def container_env(
     Of the server's own environment only what names no secret is handed on. ``PATH`` begins with the directory of the server's
     interpreter, so that ``python3`` in a spec is the one with the server's packages.
 
+    :param trusted: The code has the server's rights anyway, as a process of its user: then it has the token, too.
     :param base: The server's environment; None where user code has that of an image.
     :raises SecretNotFoundError: A secret that the spec names has been deleted.
     """
@@ -69,6 +77,8 @@ def container_env(
         env["PPS_WORKER_GRPC_PORT"] = str(worker_port)
     if server is not None:
         env |= {"PACHD_PEER_SERVICE_HOST": server.host, "PACHD_PEER_SERVICE_PORT": str(server.port)}
+        if trusted and server.token is not None:
+            env |= dict.fromkeys(TOKEN_VARIABLES, server.token)
     return env
 
 

@@ -19,7 +19,7 @@ from minipachd.pfs.watch import MAX_DATUMS
 from minipachd.pps.batching import BatchGate, NextDatumCall, ServeGate, WorkerServer
 from minipachd.pps.containers import Containers
 from minipachd.pps.datum import Datum, DatumStats
-from minipachd.pps.environment import ServerAddress, container_env, datum_env, dotenv
+from minipachd.pps.environment import TOKEN_VARIABLES, ServerAddress, container_env, datum_env, dotenv
 from minipachd.pps.logs import DatumLog, InputFile, Logs, matches_file
 from minipachd.pps.records import Pipeline
 from minipachd.pps.run import DuplicateOutputError, JobRun, Task
@@ -277,7 +277,7 @@ class Worker:
 
     def _open_env(self) -> dict[str, str]:
         """The variables of the worker that are no secrets: those reach the program by its environment alone."""
-        secret = {mount.env_var for mount in self._transform.secrets}
+        secret = {mount.env_var for mount in self._transform.secrets} | set(TOKEN_VARIABLES)
         return {name: value for name, value in self._env.items() if name not in secret}
 
     def _reported_error(self) -> str:
@@ -361,6 +361,7 @@ class Worker:
             server=services.server,
             pfs_root=sandbox.mount_point,
             secrets=services.secrets,
+            trusted=containers is None and self._owner is None,
             base=os.environ if containers is None else None,
         )
         self._workdir = WorkDir(

@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 FORMAT = 1
 """Version of the directory's layout. The database has versions of its own (:mod:`minipachd.storage.database`)."""
 
+TOKEN_NAME = "token"  # noqa: S105 - a file's name
+
 
 class DataDirectory:
     """A directory that this process alone serves from.
@@ -52,6 +54,11 @@ class DataDirectory:
     @property
     def database(self) -> Path:
         return self.root / "metadata.db"
+
+    @property
+    def token(self) -> Path:
+        """Where the token of callers lies, unless the server is told otherwise."""
+        return self.root / TOKEN_NAME
 
     def publish(self, address: str) -> None:
         """Say where this process serves the directory: others who find it locked read it."""

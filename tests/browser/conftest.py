@@ -85,7 +85,7 @@ def pachyderm(site: Site) -> Iterator[Pachyderm]:
 
 def connection_of(stack: Stack) -> PachydermConnection:
     host, _, port = stack.pachd_address.rpartition(":")
-    return PachydermConnection(conn_id="test", host=host, port=int(port))
+    return PachydermConnection(conn_id="test", host=host, port=int(port), token=stack.pachd_token)
 
 
 @pytest.fixture(scope="module")

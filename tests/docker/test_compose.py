@@ -45,9 +45,9 @@ def test_ports_are_published_on_loopback_only():
 
 def test_no_secret_is_written_down():
     variables = {name: value for service in services().values() for name, value in service.get("environment", {}).items()}
-    secret = {name: value for name, value in variables.items() if re.search("PASSWORD|SECRET|KEY|SQL", name)}
-    assert len(secret) == 6
-    assert all(value.removeprefix("cat ").startswith("/secrets/") for value in secret.values()), secret
+    secret = {name: value for name, value in variables.items() if re.search("PASSWORD|SECRET|KEY|SQL|TOKEN", name)}
+    assert len(secret) == 7
+    assert all(value.removeprefix("cat ").startswith(("/secrets/", "/token/")) for value in secret.values()), secret
 
 
 def test_containers_have_no_rights_that_they_do_not_need():

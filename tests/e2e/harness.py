@@ -56,7 +56,7 @@ class Site:
     def pfs(self) -> PfsClient:
         """Repos, commits and files of the stack's minipachd."""
         host, _, port = self.stack.pachd_address.rpartition(":")
-        return PfsClient(Server(PachydermConnection(conn_id="test", host=host, port=int(port))))
+        return PfsClient(Server(PachydermConnection(conn_id="test", host=host, port=int(port), token=self.stack.pachd_token)))
 
     @property
     def pps(self) -> PpsClient:

@@ -16,6 +16,7 @@ import yaml
 
 from laptop.demo import stack_environment
 from laptop.errors import RunFailedError
+from laptop.keys import pachd_token
 from laptop.layout import Layout
 from laptop.stack import new_stack, start_stack
 from tests.e2e.harness import Site
@@ -108,7 +109,11 @@ def world(tmp_path_factory: pytest.TempPathFactory, material: Material) -> Itera
     stack = new_stack(layout)
     try:
         settings = stack_environment(layout, model=material.model)
-        pachyderm = {"AIRFLOW_CONN_PACHYDERM_DEFAULT": json.dumps({"conn_type": "pachyderm", "host": "127.0.0.1", "port": relay.port})}
+        pachyderm = {
+            "AIRFLOW_CONN_PACHYDERM_DEFAULT": json.dumps(
+                {"conn_type": "pachyderm", "host": "127.0.0.1", "port": relay.port, "password": pachd_token(layout)}
+            )
+        }
         # Airflow's scheduler takes a try for failed when a trigger fires before it has noticed that the task's process ended by deferring.
         # A slow machine is slower than these pauses sometimes, hence more tries than the two kills of each step take.
         pace = {"TUSKWATCH_POLL_SECONDS": "1", "TUSKWATCH_RETRY_SECONDS": "0.5", "TUSKWATCH_RETRIES": "4"}

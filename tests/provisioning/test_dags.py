@@ -41,7 +41,17 @@ class Runner:
 
 @pytest.fixture(scope="module")
 def pachd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    command = [sys.executable, "-m", "minipachd", "--data", str(tmp_path_factory.mktemp("pachd")), "--listen", "127.0.0.1:0"]
+    command = [
+        sys.executable,
+        "-m",
+        "minipachd",
+        "--data",
+        str(tmp_path_factory.mktemp("pachd")),
+        "--listen",
+        "127.0.0.1:0",
+        "--auth",
+        "none",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         assert process.stdout

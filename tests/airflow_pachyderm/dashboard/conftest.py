@@ -24,7 +24,18 @@ class Engine:
 
     def start(self) -> None:
         """Return when the port answers; fail with the log's tail when the process ends first."""
-        command = [sys.executable, "-m", "minipachd", "--data", str(self.root / "data"), "--listen", self.address, *self._arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "minipachd",
+            "--data",
+            str(self.root / "data"),
+            "--listen",
+            self.address,
+            "--auth",
+            "none",
+            *self._arguments,
+        ]
         with (self.root / "engine.log").open("a") as log:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         assert self.process.stdout is not None
