@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from stages.common.errors import StageError
+from stages.contract.names import shown
+
+_MOST_DIGITS = 100
 
 
 def walk_files(root: Path) -> Iterator[Path]:
@@ -73,13 +76,50 @@ def read_json(path: Path, *, limit_bytes: int = 4 << 20) -> Any:
     """
     data = read_bytes(path, limit_bytes=limit_bytes)
     try:
-        return json.loads(data.decode("utf-8-sig"), parse_constant=_refuse_constant)
+        value = json.loads(data.decode("utf-8-sig"), parse_constant=_refuse_constant, parse_int=_whole, object_pairs_hook=_object)
+        repeated = _first_repeated(value, "")
     except UnicodeDecodeError as exc:
         raise StageError(f"{path.name}: not JSON: not UTF-8 at byte {exc.start}") from exc
     except json.JSONDecodeError as exc:
         raise StageError(f"{path.name}: not JSON: {exc.msg} at line {exc.lineno}, column {exc.colno}") from exc
     except (ValueError, RecursionError) as exc:
         raise StageError(f"{path.name}: not JSON: {exc}") from exc
+    if repeated:
+        raise StageError(f"{path.name}: {shown(repeated)}: this field is there twice: remove one of them")
+    return value
+
+
+class _Repeated:
+    """Stands for an object that has a field twice, until it is known where it lies.
+
+    :ivar name: The field's.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Any:
+    fields: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in fields:
+            return _Repeated(name)
+        fields[name] = value
+    return fields
+
+
+def _first_repeated(value: Any, where: str) -> str:
+    """Return the path of the first field that is there twice, such as ``devices.gate.min_score``; empty when there is none."""
+    if isinstance(value, _Repeated):
+        return f"{where}.{value.name}".removeprefix(".")
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return next((found for name, item in inner if (found := _first_repeated(item, f"{where}.{name}"))), "")
+
+
+def _whole(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"a number of {len(text)} digits")
+    return int(text)
 
 
 def _refuse_constant(name: str) -> Any:

@@ -7,15 +7,11 @@ from pathlib import Path
 
 from stages.common.errors import StageError
 from stages.common.files import read_bytes, read_json
+from stages.common.text import unfit_character
+from stages.object_detect.pbtxt import items
 
 _LIMIT_BYTES = 4 << 20
-_TOKEN = re.compile(
-    r"""
-    \s+ | \#[^\n]*
-    | (?P<word>[A-Za-z_]\w*) | (?P<number>-?[0-9]+) | (?P<text>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*') | (?P<mark>[{}:,;])
-    """,
-    re.VERBOSE,
-)
+_LONGEST_NAME = 200
 
 
 def read_label_map(path: Path) -> dict[int, str]:
@@ -52,6 +48,10 @@ def _add(labels: dict[int, str], class_id: object, label: object, *, where: str)
         raise StageError(f"{where}: class id {class_id!r} is not a whole number from 0")
     if not isinstance(label, str) or not label.strip():
         raise StageError(f"{where}: class {number} has no name")
+    if found := unfit_character(label.strip()):
+        raise StageError(f"{where}: the name of class {number} holds {found}, a control character: remove it")
+    if len(label) > _LONGEST_NAME:
+        raise StageError(f"{where}: the name of class {number} has more than {_LONGEST_NAME} characters")
     if number in labels:
         raise StageError(f"{where}: class {number} occurs twice")
     labels[number] = label.strip()
@@ -59,59 +59,10 @@ def _add(labels: dict[int, str], class_id: object, label: object, *, where: str)
 
 def _from_pbtxt(path: Path) -> dict[int, str]:
     try:
-        text = read_bytes(path, limit_bytes=_LIMIT_BYTES).decode()
+        text = read_bytes(path, limit_bytes=_LIMIT_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         raise StageError(f"{path.name}: not a label map: not UTF-8 at byte {exc.start}") from exc
-    tokens = _tokens(text, path.name)
     labels: dict[int, str] = {}
-    position = 0
-    while position < len(tokens):
-        position = _item(tokens, position, labels, path.name)
+    for line, item in items(text, path.name):
+        _add(labels, item.get("id"), item.get("display_name") or item.get("name"), where=f"{path.name}: line {line}")
     return labels
-
-
-def _tokens(text: str, name: str) -> list[tuple[str, int]]:
-    """Cut the text into words, numbers, quoted texts and marks, each with its line number."""
-    tokens: list[tuple[str, int]] = []
-    position = 0
-    line = 1
-    while position < len(text):
-        match = _TOKEN.match(text, position)
-        if match is None:
-            raise StageError(f"{name}: not a label map: line {line}: unexpected {text[position : position + 20]!r}")
-        if match.lastgroup:
-            tokens.append((match.group(), line))
-        line += match.group().count("\n")
-        position = match.end()
-    return tokens
-
-
-def _item(tokens: list[tuple[str, int]], position: int, labels: dict[int, str], name: str) -> int:
-    """Read one ``item { ... }`` from ``position`` and return the position behind it."""
-
-    def token(expected: str | None = None) -> str:
-        nonlocal position
-        if position >= len(tokens):
-            raise StageError(f"{name}: not a label map: it ends inside an item")
-        text, line = tokens[position]
-        if expected is not None and text != expected:
-            raise StageError(f"{name}: not a label map: line {line}: expected {expected!r}, found {text!r}")
-        position += 1
-        return text
-
-    token("item")
-    if position < len(tokens) and tokens[position][0] == ":":
-        token()
-    line = tokens[position][1] if position < len(tokens) else 0
-    token("{")
-    fields: dict[str, str] = {}
-    while (key := token()) != "}":
-        if key in {",", ";"}:
-            continue
-        token(":")
-        value = token()
-        if value in {"{", "}", ":", ",", ";"}:
-            raise StageError(f"{name}: not a label map: line {tokens[position - 1][1]}: {key} has no value")
-        fields[key] = value[1:-1] if value[0] in "\"'" else value
-    _add(labels, fields.get("id"), fields.get("display_name") or fields.get("name"), where=f"{name}: line {line}")
-    return position

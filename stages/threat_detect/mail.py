@@ -14,8 +14,9 @@ import math
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from email.message import Message as Headers
 from typing import Any
 
 from stages.common.errors import StageError
@@ -93,7 +94,7 @@ class Mailer:
         body = json.dumps(_request(message)).encode()
         problem = ""
         for attempt in range(1, ATTEMPTS + 1):
-            headers: Mapping[str, str] = {}
+            headers = Headers()
             try:
                 status, headers, answer = self._post(body)
             except (http.client.HTTPException, OSError) as exc:
@@ -110,7 +111,7 @@ class Mailer:
                 self._sleep(wait)
         raise StageError(f"SendGrid did not take alert {message.alert_id} in {ATTEMPTS} attempts: {problem}; the datum can be tried again")
 
-    def _post(self, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
+    def _post(self, body: bytes) -> tuple[int, Headers, bytes]:
         headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json", "Accept": "application/json"}
         request = urllib.request.Request(self._url, data=body, headers=headers, method="POST")  # noqa: S310 - the installation's own setting
         try:
@@ -124,7 +125,7 @@ class Mailer:
         """Without the key, which a server may send back."""
         return text.replace(self._key, "***") if self._key else text
 
-    def _wait_seconds(self, attempt: int, headers: Mapping[str, str]) -> float:
+    def _wait_seconds(self, attempt: int, headers: Headers) -> float:
         """Return how long SendGrid wants us to wait, or twice as long after every attempt."""
         wait = 2.0 ** (attempt - 1)
         try:
@@ -140,7 +141,7 @@ class Mailer:
 _WAY_OUT = "check from_email and to_email in rule.json and the key in SENDGRID_API_KEY"
 
 
-def _words(body: bytes, headers: Mapping[str, str]) -> str:
+def _words(body: bytes, headers: Headers) -> str:
     """Return SendGrid's own error messages."""
     if headers.get("Location"):
         return "a redirect, which is not followed, since the request carries the key: check SENDGRID_API_BASE"

@@ -14,6 +14,7 @@ from typing import Any
 
 from stages.common.errors import StageError
 from stages.common.files import read_json
+from stages.common.text import unfit_character
 from stages.common.zones import DEFAULT, zone_of
 from stages.contract.names import shown
 
@@ -168,8 +169,25 @@ def fill(template: str, values: Mapping[str, str]) -> str:
 
 def _check(value: object, name: str) -> None:
     errors = sorted(_validator().iter_errors(value), key=lambda error: (len(error.absolute_path), str(error.absolute_path)))
+    if not errors:
+        _check_texts(value, name, "")
     if errors:
         raise StageError(f"{name}: " + "; ".join(dict.fromkeys(_message(error) for error in errors[:5])))
+
+
+def _check_texts(value: Any, name: str, where: str) -> None:
+    """Refuse what a mail, a log or the dashboard would show otherwise than it is written.
+
+    :raises StageError: A text holds such a character; the message has its path.
+    """
+    if isinstance(value, str):
+        if found := unfit_character(value, lines=where.rpartition(".")[2] == "body"):
+            raise StageError(f"{name}: {where.removeprefix('.')}: the text holds {found}, a control character: remove it")
+        return
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        if isinstance(key, str) and (found := unfit_character(key)):
+            raise StageError(f"{name}: {shown(f'{where}.{key}'.removeprefix('.'))}: the name holds {found}, a control character: remove it")
+        _check_texts(item, name, f"{where}.{key}")
 
 
 def _message(error: Any) -> str:

@@ -2,7 +2,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.common.errors import StageError
@@ -98,6 +98,20 @@ def test_filling_a_template_takes_no_placeholder_from_a_value():
         ({"devices": {"gate": {"from_email": "a@example.org"}}}, r"devices\.gate: unknown field 'from_email'; known are to_email, "),
         ({"devices": {"gate": {"time_zone": "Nowhere"}}}, r"devices\.gate: time_zone: 'Nowhere'"),
         ({"devices": ["gate"]}, "devices: "),
+        ({"to_email": "b@example.org\n"}, "to_email: "),
+        ({"to_email": ["b@example.org", "b@example.org\r\nBcc: x@example.org"]}, r"to_email\.1: "),
+        ({"from_email": "a@example.org\x00"}, "from_email: the text holds U\\+0000"),
+        ({"time_windows": [{"from": "05:00\n", "to": "06:00"}]}, r"time_windows\.0\.from: "),
+        ({"cooldown_minutes": 1e308}, r"cooldown_minutes: 1e\+308 is greater than the maximum of"),
+        ({"alert_max_age_hours": 10**90}, "alert_max_age_hours: 1000000"),
+        ({"min_count": 10**90}, "min_count: 1000000"),
+        ({"threat_classes": [10**90]}, r"threat_classes\.0: 1000000"),
+        ({"threat_classes": ["car\u202e"]}, r"threat_classes\.0: the text holds U\+202E"),
+        ({"threat_classes": ["c" * 201]}, r"threat_classes\.0: 'ccc"),
+        ({"subject": "two\nlines"}, r"subject: the text holds U\+000A"),
+        ({"body": "fine\nand \u2066not"}, r"body: the text holds U\+2066"),
+        ({"devices": {"ga\u200fte": {"min_count": 2}}}, r"devices\.ga\\u200fte: the name holds U\+200F"),
+        ({"devices": {"gate": {"subject": "\x1b[2J"}}}, r"devices\.gate\.subject: the text holds U\+001B"),
     ],
 )
 def test_a_wrong_field_is_named(change, problem):
@@ -121,6 +135,7 @@ FIELDS = sorted(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=4))
 def test_any_field_value_is_accepted_or_the_declared_error(change):
     try:
@@ -134,6 +149,30 @@ def test_a_file_that_is_not_json(tmp_path):
     (tmp_path / "rule.json").write_text('{"threat_classes": [1],}')
     with pytest.raises(StageError, match=r"rule\.json: not JSON: .* at line 1, column 2[34]"):
         read_rules(tmp_path / "rule.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('{"threat_classes": [1], "threat_classes": [2]}', "threat_classes: this field is there twice"),
+        (
+            '{"threat_classes": [1], "devices": {"gate": {"min_count": 1, "min_count": 2}}}',
+            "devices.gate.min_count: this field is there twice",
+        ),
+        ('{"threat_classes": [1], "time_windows": [{"from": "05:00", "from": "06:00"}]}', "time_windows.0.from: this field is"),
+        ('{"threat_classes": [1], "min_score": NaN}', "NaN is not a JSON value"),
+        ('{"threat_classes": [1], "min_score": 1e999}', "min_score: inf is greater than the maximum of 1"),
+        ('{"threat_classes": [' + "9" * 400 + "]}", "a number of 400 digits"),
+        ('{"threat_classes": ' + "[" * 100_000 + "]" * 100_000 + "}", "not JSON"),
+    ],
+    ids=lambda value: value[:60],
+)
+def test_what_json_lets_through_is_refused(tmp_path, text, problem):
+    (tmp_path / "rule.json").write_text(text)
+    with pytest.raises(StageError, match=r"^rule\.json: ") as caught:
+        read_rules(tmp_path / "rule.json")
+    assert problem in str(caught.value)
+    assert len(str(caught.value)) < 1000
 
 
 def test_a_rule_file_from_an_editor_with_a_byte_order_mark(tmp_path):
