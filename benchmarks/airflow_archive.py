@@ -112,6 +112,7 @@ def environment(root: Path, *, server_side: bool) -> dict[str, str]:
         "TUSKWATCH_MODEL": str(root / "model.pb"),
         "TUSKWATCH_STAGES": str(root / "stages"),
         "TUSKWATCH_RESULTS": str(root / "results"),
+        "TUSKWATCH_SOURCES": str(root),
         "TUSKWATCH_STAGING": str(root / "staging"),
         "TUSKWATCH_LANDING": str(root / "landing"),
         "TUSKWATCH_SERVER_SIDE": str(server_side).lower(),

@@ -110,6 +110,8 @@ class Settings:
     :ivar results: URL of the folder that reports go to.
     :ivar staging: URL of the folder for manifests, which all workers can read and write.
     :ivar landing: URL of the folder that cameras write to, which ``nightly_images`` reads; no default.
+    :ivar sources: Folders and URLs that people may push from, separated by ``;``: a run that names another one fails. The landing area is
+        one of them.
     :ivar max_invalid_share: A run fails when more than this share of its images is invalid, from 0 to 1.
     """
 
@@ -119,6 +121,7 @@ class Settings:
     results: str = _home("results")
     staging: str = _home("staging")
     landing: str = ""
+    sources: str = ""
     max_invalid_share: float = 0.5
 
 

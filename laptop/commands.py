@@ -49,7 +49,7 @@ def demo(layout: Layout, *, model: Path | None, images: Path | None) -> None:
     own = demo_layout(layout, inputs)
     room = Room(own.root)
     room.check(needed=DEMO_BYTES + 3 * sum(path.stat().st_size for path in inputs.images.iterdir() if path.is_file()))
-    with running_stack(own, extra=stack_environment(own, model=inputs.model)) as stack, stack.client() as airflow:
+    with running_stack(own, extra=stack_environment(own, model=inputs.model, sources=[inputs.images])) as stack, stack.client() as airflow:
         write_private(own.origin, {"demo": inputs.identity})
         bootstrap(airflow, replace_model=True, check=room.check)  # a demo shows what its model sees
         summary = push(airflow, own, inputs.images, check=room.check)
@@ -88,7 +88,7 @@ def up(layout: Layout, *, model: Path | None, images: Path | None, port: int | N
     Room(layout.root).check(needed=UP_BYTES)
     stack = new_stack(layout, port=port)
     try:
-        start_stack(stack, extra=stack_environment(layout, model=inputs.model))
+        start_stack(stack, extra=stack_environment(layout, model=inputs.model, sources=[inputs.images]))
         write_private(layout.origin, {"up": True})
         with stack.client() as airflow:
             bootstrap(airflow)
@@ -99,6 +99,7 @@ def up(layout: Layout, *, model: Path | None, images: Path | None, port: int | N
     _say("")
     _say_where(stack)
     _say(f"push:       trigger push_images there; Folder may be {inputs.images}")
+    _say("            and what TUSKWATCH_SOURCES=/folder;/other make up, or the Airflow Variable tuskwatch_sources, names")
 
 
 def _say_where(stack: Stack) -> None:

@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,14 @@ _DAG_SECONDS = 120.0
 _RUN_SECONDS = 3600.0
 
 
-def stack_environment(layout: Layout, *, model: Path | None) -> dict[str, str]:
-    """The settings of the DAGs on this machine: where the model is, where reports and manifests go, and who sends mail."""
+def stack_environment(layout: Layout, *, model: Path | None, sources: Sequence[Path] = ()) -> dict[str, str]:
+    """The settings of the DAGs on this machine: where the model is, where reports and manifests go, and who sends mail.
+
+    :param sources: What people may push from, beside what the environment names.
+    """
+    allowed = [*map(str, sources), *filter(None, [os.environ.get("TUSKWATCH_SOURCES")])]
     settings = {"TUSKWATCH_RESULTS": str(layout.results / "runs"), "TUSKWATCH_STAGING": str(layout.root / "staging")}
+    settings["TUSKWATCH_SOURCES"] = ";".join(allowed)
     if model is not None:
         settings["TUSKWATCH_MODEL"] = str(model)
     if key := os.environ.get("SENDGRID_API_KEY"):

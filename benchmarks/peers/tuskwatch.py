@@ -34,6 +34,7 @@ class Tuskwatch:
             "TUSKWATCH_MODEL": str(world.graph),
             "TUSKWATCH_RULES": str(world.rules),
             "TUSKWATCH_RESULTS": str(world.root / "results"),
+            "TUSKWATCH_SOURCES": str(world.root),
             "TUSKWATCH_STAGING": str(world.root / "staging"),
         }
         try:

@@ -18,6 +18,7 @@ from dags import settings
 from dags.common.checks import check_model, check_rules, unloaded
 from dags.common.mail import stage_spec
 from dags.common.rotation import check_content, content_of, stage
+from dags.common.sources import require_allowed
 from dags.common.world import zone_of_pipeline
 from stages.common.zones import DEFAULT, TIME_ZONE
 
@@ -107,6 +108,8 @@ def _plan_content(context: Any, config: settings.Settings, content: Content, war
             f"No {what} is named: fill in {what.capitalize()} in the trigger form, or set the Airflow Variable tuskwatch_{what} or "
             f"TUSKWATCH_{what.upper()} to the path or URL of a {content.path.removeprefix('/')}"
         )
+    if wanted:
+        require_allowed(wanted, config, what=what.capitalize(), also=[config.model, config.rules])
     _require_file(source, what)
     if there and holds(pfs, what, "master", SourceFile(content.path, source)):
         log.info("Repo %s has the %s of %s already", what, content.path, source)

@@ -1,5 +1,6 @@
 """The push of a batch of images, of which some may be gone or still be written when their turn comes."""
 
+import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow_pachyderm.exceptions import PachydermError, PachydermSourceError
 from airflow_pachyderm.files import SourceFile, open_filesystem
 from airflow_pachyderm.operators.push import PachydermPushOperator
+from dags.common.landing import LEADS_OUT, root_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -75,6 +77,8 @@ def odd_ones(files: Iterable[SourceFile], *, suspect: str, cause: BaseException 
 def _why_not(file: SourceFile) -> str:
     filesystem, path = open_filesystem(file.url)
     try:
+        if file.within and not root_of(os.path.realpath(path), [file.within]):
+            return LEADS_OUT
         size = filesystem.info(path).get("size")
     except (FileNotFoundError, NotADirectoryError):
         return GONE

@@ -8,7 +8,7 @@ import errno
 import fnmatch
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Final
 
@@ -24,6 +24,9 @@ _ODD: Final = {
     errno.EACCES: "nobody may look at it",
 }
 SAME_NAME: Final = "another file of this name is pushed: in Pachyderm all images lie in one folder"
+
+
+LEADS_OUT: Final = "a link that leads out of the folders that may be pushed from"
 
 
 @dataclass(frozen=True)
@@ -88,13 +91,14 @@ class _Below(PassedOver):
         self._passed.add(reason, f"{self._shown}/{name}", count=count)
 
 
-def list_images(folder: str, pattern: str, passed: PassedOver, *, shown: str = "") -> Iterator[Found]:
+def list_images(folder: str, pattern: str, passed: PassedOver, *, shown: str = "", roots: Sequence[str] = ()) -> Iterator[Found]:
     """The images of a folder, in order of their paths below it, links last.
 
     :param folder: Path or URL.
     :param pattern: Glob that a file's path below the folder must match; only with ``**`` in it, or with a slash, are folders entered.
     :param passed: Gets what the pattern asks for and what is not listed all the same.
     :param shown: What to put before the names in ``passed``.
+    :param roots: Real paths of folders of this machine that links may lead into; by default the folder alone. Others are passed over.
     :raises PachydermInvalidError: The pattern is no glob.
     :raises PachydermSourceError: The folder is not there, is none, or cannot be read.
     """
@@ -105,7 +109,11 @@ def list_images(folder: str, pattern: str, passed: PassedOver, *, shown: str = "
     passed = _Below(passed, shown) if shown else passed
     filesystem, root = open_filesystem(folder)
     base = folder.rstrip("/") if "://" in folder else f"file://{root.rstrip('/')}"
-    walk = _Walk(filesystem, root.rstrip("/") or "/", parts, passed)
+    roots = roots or folder_roots(folder)
+    if "file" in filesystem.protocol and not root_of(os.path.realpath(root), roots):
+        passed.add(LEADS_OUT, "")
+        return
+    walk = _Walk(filesystem, root.rstrip("/") or "/", parts, passed, roots)
     links: list[tuple[str, Entry]] = []
     targets: set[str] = set()
     for relative, real, entry in walk:
@@ -113,13 +121,25 @@ def list_images(folder: str, pattern: str, passed: PassedOver, *, shown: str = "
             links.append((relative, entry))
         else:
             targets.add(real)
-            yield Found(SourceFile(repo_path(relative), f"{base}/{relative}", entry.size), entry.version)
+            yield Found(SourceFile(repo_path(relative), f"{base}/{relative}", entry.size, root_of(real, roots)), entry.version)
     for relative, entry in links:
         if entry.link_to in targets:
             passed.add("a link to an image that is pushed itself", relative)
         else:
             targets.add(entry.link_to)
-            yield Found(SourceFile(repo_path(relative), f"{base}/{relative}", entry.size), entry.version)
+            within = root_of(entry.link_to, roots)
+            yield Found(SourceFile(repo_path(relative), f"{base}/{relative}", entry.size, within), entry.version)
+
+
+def folder_roots(folder: str) -> list[str]:
+    """The real path of a folder of this machine, which links in it may not leave; empty for other URLs."""
+    filesystem, root = open_filesystem(folder)
+    return [os.path.realpath(root)] if "file" in filesystem.protocol else []
+
+
+def root_of(real: str, roots: Sequence[str]) -> str:
+    """Which of the roots a real path lies in; empty for none."""
+    return next((root for root in roots if real == root or real.startswith(f"{root.rstrip('/')}/")), "")
 
 
 def unique(files: Iterable[Found], passed: PassedOver, *, preferred: Collection[str] = ()) -> Iterator[Found]:
@@ -135,7 +155,7 @@ def unique(files: Iterable[Found], passed: PassedOver, *, preferred: Collection[
             passed.add(SAME_NAME, f"{found.file.url} ({taken[path]})")
             continue
         taken[path] = found.file.url
-        yield Found(SourceFile(path, found.file.url, found.file.size_bytes), found.version)
+        yield Found(replace(found.file, path=path), found.version)
 
 
 def require_folder(folder: str) -> None:
@@ -150,15 +170,16 @@ def require_folder(folder: str) -> None:
     raise PachydermSourceError(f"Folder {folder} {why} where this task runs; give a folder that it can read", url=folder)
 
 
-def entries(folder: str, shown: str, passed: PassedOver) -> list[Entry]:
+def entries(folder: str, shown: str, passed: PassedOver, *, roots: Sequence[str] = ()) -> list[Entry]:
     """The files and folders that lie directly in a folder, by name.
 
     :param shown: What to call the folder in ``passed``; empty for the one whose failure to be read is an error.
+    :param roots: As in :func:`list_images`.
     :raises PachydermSourceError: It cannot be read.
     """
     filesystem, root = open_filesystem(folder)
     found = []
-    for entry in _entries(filesystem, root.rstrip("/") or "/", shown, passed):
+    for entry in _entries(filesystem, root.rstrip("/") or "/", shown, passed, roots or folder_roots(folder)):
         if entry.kind in ("file", "folder"):
             found.append(entry)
         else:
@@ -169,14 +190,16 @@ def entries(folder: str, shown: str, passed: PassedOver) -> list[Entry]:
 def count_files(folder: str, pattern: str = "**") -> int:
     """How many files in and below a folder match a glob, at most :data:`MOST_COUNTED`: what counts is that there are some."""
     filesystem, root = open_filesystem(folder)
-    return sum(1 for _ in islice(_Walk(filesystem, root.rstrip("/") or "/", pattern.split("/"), PassedOver()), MOST_COUNTED))
+    return sum(
+        1 for _ in islice(_Walk(filesystem, root.rstrip("/") or "/", pattern.split("/"), PassedOver(), folder_roots(folder)), MOST_COUNTED)
+    )
 
 
 class _Walk:
     """The files below a folder that match a glob: path below it, real path, entry. Each directory is looked through once."""
 
-    def __init__(self, filesystem: Any, root: str, parts: Sequence[str], passed: PassedOver) -> None:
-        self._filesystem, self._root, self._parts, self._passed = filesystem, root, parts, passed
+    def __init__(self, filesystem: Any, root: str, parts: Sequence[str], passed: PassedOver, roots: Sequence[str]) -> None:
+        self._filesystem, self._root, self._parts, self._passed, self._roots = filesystem, root, parts, passed, roots
         self._local = "file" in filesystem.protocol
         self._seen: set[str] = set()
 
@@ -190,7 +213,7 @@ class _Walk:
             return
         self._seen.add(real)
         folders = []
-        for entry in _entries(self._filesystem, folder, "/".join(above), self._passed):
+        for entry in _entries(self._filesystem, folder, "/".join(above), self._passed, self._roots):
             if entry.kind == "folder":
                 folders.append(entry)
             elif self._is_wanted((*above, entry.name), entry):
@@ -226,10 +249,10 @@ def matches(names: Sequence[str], parts: Sequence[str]) -> bool:
     return fnmatch.fnmatchcase(names[0], parts[0]) and matches(names[1:], parts[1:])
 
 
-def _entries(filesystem: Any, folder: str, shown: str, passed: PassedOver) -> list[Entry]:
+def _entries(filesystem: Any, folder: str, shown: str, passed: PassedOver, roots: Sequence[str]) -> list[Entry]:
     """What lies in a directory, by name. One below the folder that was asked for is passed over when it cannot be read."""
     try:
-        found = _local_entries(folder) if "file" in filesystem.protocol else _remote_entries(filesystem, folder)
+        found = _local_entries(folder, roots) if "file" in filesystem.protocol else _remote_entries(filesystem, folder)
         return sorted(found, key=lambda entry: entry.name)
     except Exception as exc:  # each fsspec back end raises its own SDK's errors; this is their edge
         if not shown:
@@ -238,7 +261,7 @@ def _entries(filesystem: Any, folder: str, shown: str, passed: PassedOver) -> li
         return []
 
 
-def _local_entries(folder: str) -> Iterator[Entry]:
+def _local_entries(folder: str, roots: Sequence[str]) -> Iterator[Entry]:
     with os.scandir(folder) as found:  # fsspec makes a dictionary of fifteen fields for each file
         for entry in found:
             link_to = os.path.realpath(entry.path) if entry.is_symlink() else ""
@@ -248,6 +271,8 @@ def _local_entries(folder: str) -> Iterator[Entry]:
             except OSError as exc:
                 yield Entry(entry.name, _ODD.get(exc.errno or 0) or f"cannot be looked at: {exc.strerror}")
             else:
+                if link_to and not root_of(link_to, roots):
+                    kind = LEADS_OUT
                 yield Entry(entry.name, kind, status.st_size, str(status.st_mtime_ns), link_to)
 
 

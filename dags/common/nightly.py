@@ -28,8 +28,9 @@ from airflow_pachyderm.files import (
 )
 from dags import settings
 from dags.common.batching import Limits, cut, fitting
-from dags.common.landing import Entry, Found, PassedOver, count_files, entries, list_images, require_folder, unique
+from dags.common.landing import Entry, Found, PassedOver, count_files, entries, folder_roots, list_images, require_folder, root_of, unique
 from dags.common.push_run import batch_limits
+from dags.common.sources import local_roots
 from stages.contract.names import BadNameError, time_in_name
 
 log = logging.getLogger(__name__)
@@ -79,33 +80,36 @@ def day_of_run(*, run_type: str, run_after: datetime, interval_start: datetime |
 
 
 def landed(
-    landing: str, days: Collection[date], *, zone: ZoneInfo, passed: PassedOver, begun: Begun | None = None
+    landing: str, days: Collection[date], *, zone: ZoneInfo, passed: PassedOver, begun: Begun | None = None, roots: Sequence[str] = ()
 ) -> dict[date, list[Found]]:
     """The images of some days in the landing area, in both layouts: below ``YYYY/MM/DD/``, and flat with a timestamp in the name.
 
     :param days: The first is the one that the caller is about: when its folder cannot be read, that is an error. Of the others it is told.
     :param passed: Gets what is not listed.
     :param begun: Which days a run has had; with it, images of days that wait for a run are told too.
+    :param roots: Real paths of further folders that links may lead into.
     :raises PachydermSourceError: There is no landing area, or it cannot be read.
     """
     require_folder(landing)
+    own = folder_roots(landing)
+    roots = [*own, *roots] if own else []
     found: dict[date, list[Found]] = {day: [] for day in days}
     for number, day in enumerate(days):
         folder = f"{landing.rstrip('/')}/{day:%Y/%m/%d}"
         try:
             if is_folder(folder):
-                found[day] += list_images(folder, "**", passed, shown=f"{day:%Y/%m/%d}")
+                found[day] += list_images(folder, "**", passed, shown=f"{day:%Y/%m/%d}", roots=roots)
         except PachydermSourceError as exc:
             if number == 0:
                 raise
             passed.add(f"an earlier day that cannot be looked at: {exc}", f"{day:%Y/%m/%d}/")
     flat = _Flat(found, zone, passed, begun)
-    root = entries(landing, "", passed)
+    root = entries(landing, "", passed, roots=roots)
     base = landing.rstrip("/") if "://" in landing else f"file://{open_filesystem(landing)[1].rstrip('/')}"
     for entry in root:
         if entry.kind == "file":
-            flat.take(entry, f"{base}/{entry.name}")
-    _look_for_odd_folders(landing, root, days, passed, begun)
+            flat.take(entry, f"{base}/{entry.name}", within=root_of(entry.link_to, roots) if entry.link_to else next(iter(roots), ""))
+    _look_for_odd_folders(landing, root, days, passed, begun, roots)
     return found
 
 
@@ -117,7 +121,7 @@ class _Flat:
         self._today = datetime.now(tz=zone).date()
         self._last = max(found, default=self._today)
 
-    def take(self, entry: Entry, url: str) -> None:
+    def take(self, entry: Entry, url: str, *, within: str) -> None:
         """Give a file to its day, or say why it has none."""
         if entry.name.startswith("."):
             self._passed.add("its name begins with a dot", entry.name)
@@ -128,21 +132,23 @@ class _Flat:
             self._passed.add(f"no day in its name, nor in a folder YYYY/MM/DD: {exc.why}", entry.name)
             return
         if day in self._found:
-            self._found[day].append(Found(SourceFile(repo_path(entry.name), url, entry.size), entry.version))
+            self._found[day].append(Found(SourceFile(repo_path(entry.name), url, entry.size, within), entry.version))
         elif day > self._today + timedelta(days=1):
             self._passed.add("its day has not come: is the camera's clock right?", f"{entry.name} ({day})")
         elif self._begun is not None and day < self._last and day not in self._begun:
             self._passed.add(_WAITS, f"{entry.name} ({day})")
 
 
-def _look_for_odd_folders(landing: str, root: Sequence[Entry], days: Collection[date], passed: PassedOver, begun: Begun | None) -> None:
+def _look_for_odd_folders(
+    landing: str, root: Sequence[Entry], days: Collection[date], passed: PassedOver, begun: Begun | None, roots: Sequence[str]
+) -> None:
     """Tell of what lies beside the folders of days, as far as the years and months of these days go."""
     for level, pattern in (("", "%Y"), ("%Y", "%m"), ("%Y/%m", "%d")):
         for shown in sorted({f"{day:{level}}" if level else "" for day in days}):
             folder = f"{landing.rstrip('/')}/{shown}".rstrip("/")
             if shown and not _is_readable_folder(folder):
                 continue
-            for entry in entries(folder, shown, passed) if shown else root:
+            for entry in entries(folder, shown, passed, roots=roots) if shown else root:
                 name = f"{shown}/{entry.name}".lstrip("/")
                 if entry.kind == "file":
                     if shown:
@@ -199,7 +205,9 @@ def plan_night(
     earlier = [day - timedelta(days=back) for back in range(1, late_days + 1)]
     earlier = [other for other in earlier if other in begun]
     passed = PassedOver()
-    files = landed(config.landing, [day, *earlier], zone=zone, passed=passed, begun=begun if tell_waiting else None)
+    files = landed(
+        config.landing, [day, *earlier], zone=zone, passed=passed, begun=begun if tell_waiting else None, roots=local_roots(config)
+    )
     limits = batch_limits(ledger(config, day), batch_files)
     _add(ledger(config, day), files[day], passed, prefix="", limits=limits)
     manifests = [url for url in _manifests(ledger(config, day)) if not _is_late(url)]

@@ -16,6 +16,7 @@ from dags.common.batching import Limits, plan_batches, run_folder
 from dags.common.images_push import GROWING, LEFT_OUT
 from dags.common.landing import MOST_COUNTED, PassedOver, count_files, list_images, unique
 from dags.common.report import Report, Run, collect, markdown, untold, write
+from dags.common.sources import is_local, local_roots, require_allowed
 from dags.common.tell import cause_of, log_warnings, run_results, tell
 from dags.common.world import names_somebody, warnings_in_use
 
@@ -33,9 +34,11 @@ def plan_push(context: Any, config: settings.Settings) -> list[str]:
     source, pattern = str(params["source"] or "").strip(), str(params["glob"]).strip()
     if not source:
         raise PachydermInvalidError("No folder is given: fill in Folder in the trigger form with a path or URL of images")
+    require_allowed(source, config, what="Folder")
     folder = run_folder(config.staging, context["ti"].dag_id, context["ti"].run_id)
     passed = PassedOver()
-    images = (found.file for found in unique(list_images(source, pattern, passed), passed))
+    roots = local_roots(config) if is_local(source) else ()
+    images = (found.file for found in unique(list_images(source, pattern, passed, roots=roots), passed))
     plan = plan_batches(images, folder=folder, limits=batch_limits(folder, int(params["batch_size"])))
     odd = passed.as_json()
     for item in odd:

@@ -10,11 +10,12 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_pachyderm.exceptions import PachydermInvalidError, PachydermNotFoundError, PachydermSourceError
-from airflow_pachyderm.files import Batch, open_filesystem
+from airflow_pachyderm.files import Batch, SourceFile, open_filesystem, open_source
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
 from airflow_pachyderm.operators.owner import task_push
 from dags import settings
 from dags.common.rotation_form import ALL_IMAGES, PUT, ROLL_BACK
+from dags.common.sources import require_allowed
 from stages.common.errors import StageError
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ def prepare(context: Any, config: settings.Settings, *, repo: str, path: str, ch
     roll_back, source = params["action"] == ROLL_BACK, str(params["source"] or "").strip()
     if roll_back and source:
         raise PachydermInvalidError(f"{ROLL_BACK!r} takes the {repo} of the commit before, not {source}: clear File, or choose {PUT!r}")
+    if source:
+        require_allowed(source, config, what="File", also=[config.model, config.rules])
     content = _content_before(hook, repo, path) if roll_back else content_of(source, repo)
     check_content(content, check, name=path.removeprefix("/"), what=f"{'The earlier' if roll_back else params['source']} {repo}")
     current = _head_content(hook, repo, path)
@@ -104,9 +107,11 @@ def content_of(source: str, repo: str) -> bytes:
     """
     if not source:
         raise PachydermInvalidError(f"No file is given: fill in File with the path or URL of the new {repo}, or choose {ROLL_BACK!r}")
-    filesystem, path = open_filesystem(source)
     try:
-        content: bytes = filesystem.cat_file(path)
+        with open_source(SourceFile(f"/{repo}", source)) as stream:
+            content: bytes = stream.read()
+    except PachydermSourceError:
+        raise
     except Exception as exc:  # each fsspec back end raises its own SDK's errors; this is their edge
         raise PachydermSourceError(f"Cannot read {source}: {exc}; check the path and who may read it", url=source) from exc
     return content

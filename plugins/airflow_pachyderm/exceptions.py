@@ -13,11 +13,18 @@ Every error of the provider is a :class:`PachydermError`, and its message says w
     └── PachydermJobError            a job failed, was killed, or could not run
 """
 
+from typing import Any
+
 from airflow.sdk.exceptions import AirflowException
+
+from airflow_pachyderm.urls import shown_url
 
 
 class PachydermError(AirflowException):
-    """Root of the provider's errors."""
+    """Root of the provider's errors. URLs in its text are without user, password and query."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*(shown_url(arg) if isinstance(arg, str) else arg for arg in args), **kwargs)
 
 
 class PachydermNotFoundError(PachydermError):

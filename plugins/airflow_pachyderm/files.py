@@ -4,6 +4,7 @@ A URL is anything fsspec opens: a path, ``file://``, ``gs://bucket/…``; ``gs:/
 """
 
 import contextlib
+import errno
 import fnmatch
 import functools
 import hashlib
@@ -11,6 +12,7 @@ import json
 import logging
 import os
 import re
+import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -36,11 +38,13 @@ class SourceFile:
     :ivar path: Where it goes in the repo, from ``/``.
     :ivar url: Where it lies.
     :ivar size_bytes: Its size when it was listed, or None when nobody looked; a file that has another size when it is read is not pushed.
+    :ivar within: Real path of a folder of this machine. A file that lies elsewhere once it is open, after all links, is not read.
     """
 
     path: str
     url: str
     size_bytes: int | None = None
+    within: str = ""
 
 
 @dataclass(frozen=True)
@@ -326,7 +330,8 @@ def write_manifest(url: str, files: Iterable[SourceFile]) -> None:
     """Write a batch for a later task to push; an existing manifest is replaced."""
     with replacing(url) as stream:
         for file in files:
-            stream.write(json.dumps([file.path, file.url, file.size_bytes]).encode() + b"\n")
+            fields = (file.path, file.url, file.size_bytes, *([file.within] if file.within else []))
+            stream.write(json.dumps(fields).encode() + b"\n")
 
 
 def read_manifest(url: str) -> list[SourceFile]:
@@ -384,10 +389,45 @@ def _close(opened: Future[tuple[bytes, IO[bytes] | None]]) -> None:
         stream.close()
 
 
+def open_source(file: SourceFile) -> IO[bytes]:
+    """Open a file to be read. On a disk only regular files are: what a device or a pipe holds is no file's content.
+
+    :raises PachydermSourceError: It is none, or lies outside :attr:`SourceFile.within`.
+    """
+    filesystem, path = open_filesystem(file.url)
+    if "file" not in filesystem.protocol:
+        stream: IO[bytes] = filesystem.open(path, "rb")
+        return stream
+    local = filesystem._strip_protocol(path)  # noqa: SLF001 - fsspec's own way from URL to path
+    descriptor = os.open(local, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe without a writer would be waited for
+    if (refusal := _refusal(file, descriptor, local)) is not None:
+        os.close(descriptor)
+        raise refusal
+    return os.fdopen(descriptor, "rb")
+
+
+def _refusal(file: SourceFile, descriptor: int, path: str) -> Exception | None:
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISDIR(mode):
+        return IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not stat.S_ISREG(mode):
+        return PachydermSourceError(f"{file.url} is no file but a device, a pipe or a socket: it is not read", url=file.url)
+    if file.within and not _lies_within(descriptor, path, file.within):
+        return PachydermSourceError(f"{file.url} leads out of {file.within} since it was listed, by a link: it is not read", url=file.url)
+    return None
+
+
+def _lies_within(descriptor: int, path: str, folder: str) -> bool:
+    try:  # of what is open: the path may lead elsewhere a moment later
+        real = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - no path of a file
+    except OSError:  # no Linux
+        real = os.path.realpath(path)
+    return real.startswith(f"{folder.rstrip('/')}/")
+
+
 def _open(file: SourceFile) -> tuple[bytes, IO[bytes] | None]:
     """A file's first block, and the stream of the rest where there is one."""
-    filesystem, path = open_filesystem(file.url)
-    stream: IO[bytes] = filesystem.open(path, "rb")
+    stream = open_source(file)
     data = _read_block(stream)
     if len(data) < BLOCK_BYTES:
         stream.close()

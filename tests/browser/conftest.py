@@ -60,7 +60,7 @@ def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     stack.airflow = dataclasses.replace(stack.airflow, port=free_port())
     stack.pachd_address = f"127.0.0.1:{free_port()}"
     try:
-        start_stack(stack, extra=stack_environment(layout, model=inputs.model))
+        start_stack(stack, extra=stack_environment(layout, model=inputs.model, sources=[inputs.images]))
         with stack.client() as airflow:
             bootstrap(airflow)
             summary = push(airflow, layout, inputs.images)

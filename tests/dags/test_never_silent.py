@@ -75,6 +75,7 @@ def airflow(airflow_database: Path, tmp_path_factory: pytest.TempPathFactory) ->
             "TUSKWATCH_RESULTS": str(root / "results"),
             "TUSKWATCH_STAGING": str(root / "staging"),
             "TUSKWATCH_LANDING": str(root / "landing"),
+            "TUSKWATCH_SOURCES": "/",
             "TUSKWATCH_RETRY_SECONDS": "0",
             "TUSKWATCH_TIMEZONE": ZONE,
         }

@@ -300,13 +300,15 @@ def test_links_are_isolated_and_told(config: Settings) -> None:
 
     night = plan(config)
 
-    assert batches(night) == [["1.jpg", "other.jpg"]]
+    assert batches(night) == [["1.jpg"]]
     assert {why: names for why, (_, names) in passed(night).items()} == {
         "a link to an image that is pushed itself": ["2026/11/22/event.jpg"],
         "a link to nothing": ["2026/11/22/lost.jpg"],
         "a link that leads round in a circle": ["2026/11/22/round.jpg"],
         "a link to a folder that is looked through anyway": ["2026/11/22/all/"],
+        "a link that leads out of the folders that may be pushed from": ["2026/11/22/other.jpg"],
     }
+    assert batches(plan(replace(config, sources=str(folder.parent.parent.parent.parent)))) == [["1.jpg"], ["other.jpg"]]
 
 
 def test_an_image_rewritten_with_the_same_size_is_pushed_again(config: Settings) -> None:

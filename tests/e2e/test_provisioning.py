@@ -108,7 +108,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, material: Material) -> Itera
     layout = Layout(tmp_path_factory.mktemp("provisioning"))
     stack = new_stack(layout)
     try:
-        settings = stack_environment(layout, model=material.model)
+        settings = stack_environment(layout, model=material.model, sources=[material.images])
         pachyderm = {
             "AIRFLOW_CONN_PACHYDERM_DEFAULT": json.dumps(
                 {"conn_type": "pachyderm", "host": "127.0.0.1", "port": relay.port, "password": pachd_token(layout)}
