@@ -446,13 +446,12 @@ def _blocks(file: SourceFile, opened: Future[tuple[bytes, IO[bytes] | None]]) ->
     size = 0
     try:
         data, stream = opened.result()
-        yield Block(file, data, first=True)
-        size += len(data)
-        if stream:
-            with stream:
-                while data := _read_block(stream):
-                    yield Block(file, data, first=False)
-                    size += len(data)
+        with stream or contextlib.nullcontext():
+            yield Block(file, data, first=True)
+            size += len(data)
+            while stream and (data := _read_block(stream)):
+                yield Block(file, data, first=False)
+                size += len(data)
     except PachydermSourceError:
         raise
     except Exception as exc:

@@ -401,7 +401,7 @@ def _report_of(listed: TaskInstance) -> Any:
     ("params", "error", "message"),
     [
         ({"source": None}, PachydermInvalidError, "No folder is given: fill in Folder"),
-        ({"source": "/nowhere"}, PachydermSourceError, "Folder /nowhere does not exist"),
+        ({"source": "/nowhere/at/all"}, PachydermSourceError, "Folder /nowhere/at/all does not exist"),
         ({"glob": "*.png"}, PachydermSourceError, r"no file in .* matches \*\.png; correct the folder or the glob"),
     ],
 )
