@@ -72,9 +72,7 @@ def world(hook: PachydermHook, tmp_path: Path) -> World:
     images.mkdir()
     for name in NAMES:
         (images / name).write_bytes(name.encode())
-    world = World(
-        settings.Settings(results=str(tmp_path / "results"), staging=str(tmp_path / "staging"), sources=str(tmp_path)), hook, images
-    )
+    world = World(settings.Settings(results=str(tmp_path / "results"), staging=str(tmp_path / "staging"), sources="/"), hook, images)
     world.put("model", settings.MODEL_PATH, "model")
     world.put("rules", settings.RULES_PATH, "{}")
     return world
