@@ -1,7 +1,6 @@
 """One real stack for the end-to-end tests: minipachd and Airflow's scheduler, triggerer, DAG processor and API server, as processes."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -23,7 +22,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, material: Material) -> Iterat
     layout = Layout(tmp_path_factory.mktemp("stack"))
     stack = new_stack(layout)
     try:
-        start_stack(stack, extra=stack_environment(layout, model=material.model, sources=[Path("/")]))
+        start_stack(stack, extra={**stack_environment(layout, model=material.model), "TUSKWATCH_SOURCES": "/;http://"})
         with stack.client() as airflow:
             site = Site(stack, airflow)
             site.run("bootstrap_pipelines", {})

@@ -132,7 +132,7 @@ def quick_site(root: Path, landing: Path, *, hold: Path | None = None, extra: Ma
         "TUSKWATCH_RESULTS": str(root / "results"),
         "TUSKWATCH_STAGING": str(root / "staging"),
         "TUSKWATCH_LANDING": str(landing),
-        "TUSKWATCH_SOURCES": str(root),
+        "TUSKWATCH_SOURCES": "/;http://",
         **(extra or {}),
     }
     stack = new_stack(Layout(root / "stack"))
