@@ -52,7 +52,8 @@ def local_roots(config: settings.Settings) -> list[str]:
 def real_path(url: str) -> str:
     """Where a path or ``file://`` URL leads once links are followed."""
     filesystem, path = open_filesystem(url)
-    return os.path.realpath(filesystem._strip_protocol(path))  # noqa: SLF001 - fsspec's own way from URL to path
+    real: str = os.path.realpath(filesystem._strip_protocol(path))  # noqa: SLF001 - fsspec's own way from URL to path
+    return real
 
 
 def _scheme(url: str) -> str:
