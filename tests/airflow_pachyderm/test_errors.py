@@ -48,7 +48,14 @@ def test_a_transient_error_is_retried(pachd: ScriptedPachd, pfs: PfsClient) -> N
     assert len(pachd.requests("FinishCommit")) == 3
 
 
-@pytest.mark.parametrize("details", ["base commit images@1 for commit images@2 unfinished", "commit unexpectedly resulted in rollback"])
+@pytest.mark.parametrize(
+    "details",
+    [
+        "base commit images@1 for commit images@2 unfinished",
+        "commit unexpectedly resulted in rollback",
+        "scanning project row: ERROR: current transaction is aborted, commands ignored until end of transaction block (SQLSTATE 25P02)",
+    ],
+)
 def test_what_passes_by_itself_is_retried_whatever_its_code(pachd: ScriptedPachd, pfs: PfsClient, details: str) -> None:
     pachd.script("CreateRepo", (grpc.StatusCode.UNKNOWN, details), pfs_pb2.google_dot_protobuf_dot_empty__pb2.Empty())
 

@@ -18,7 +18,10 @@ _CLEANING_SECONDS = 600.0
 _MOST_COMMITS = 1  # whose files are read at the end of a sequence
 _OPTIONS = (("grpc.max_receive_message_length", 20 << 20),)
 _RETRIES = 5
-_TAKEN_BACK = "commit unexpectedly resulted in rollback"  # of a transaction by a busy server's database: nothing of the call is there
+_TAKEN_BACK = (
+    "commit unexpectedly resulted in rollback",
+    "current transaction is aborted",
+)  # by a busy server's database: nothing happened
 _CHANGES = frozenset(
     (
         *("CreateRepo", "DeleteRepo", "CreateBranch", "DeleteBranch", "StartCommit", "FinishCommit", "ClearCommit", "ModifyFile"),
@@ -81,7 +84,7 @@ class Player:
                 return "OK", act()
             except grpc.RpcError as exc:
                 details = exc.details() or ""
-                if tries > _RETRIES or _TAKEN_BACK not in details:
+                if tries > _RETRIES or not any(text in details for text in _TAKEN_BACK):
                     return exc.code().name, self._hide(details)
 
     def _settle(self, call: Call) -> Any:

@@ -30,7 +30,7 @@ _R = TypeVar("_R")
 _TRANSIENT: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.ABORTED})
 # Said without a code of its own: of an open commit whose parent the server is still putting together; and, by a busy 2.12 server, of a
 # transaction that its database took back, so that nothing of the call is there.
-_PASSING: Final = re.compile(r"base commit .* unfinished|commit unexpectedly resulted in rollback")
+_PASSING: Final = re.compile(r"base commit .* unfinished|commit unexpectedly resulted in rollback|current transaction is aborted")
 
 _BY_CODE: Final[dict[Any, type[PachydermError]]] = {
     grpc.StatusCode.NOT_FOUND: PachydermNotFoundError,
