@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from airflow_pachyderm.arguments import check_flags, check_seconds
 from airflow_pachyderm.connection import DEFAULT_CONN_ID
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
 from airflow_pachyderm.outcome import CommitSetOutcome, WaitEnd
@@ -66,6 +67,9 @@ class PachydermWaitingOperator(PachydermOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_flags(self.task_id, deferrable=deferrable)
+        check_seconds(self.task_id, wait_timeout=wait_timeout, defer_after=defer_after)
+        check_seconds(self.task_id, poll_interval=poll_interval, above=True)
         self.defer_after = defer_after
         self.wait_timeout = wait_timeout
         self.poll_interval = poll_interval

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from airflow_pachyderm.arguments import check_flags, check_useless
 from airflow_pachyderm.exceptions import PachydermInvalidError, PachydermNotFoundError
 from airflow_pachyderm.files import Batch, SourceFile, replacing
 from airflow_pachyderm.operators.base import PachydermOperator
@@ -41,6 +42,8 @@ class PachydermPutFileOperator(PachydermOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_flags(self.task_id, server_side=server_side)
+        check_useless(self.task_id, {"server_side is for a source, and a text has none: leave it out": server_side and text is not None})
         self.repo = repo
         self.path = path
         self.source = source
@@ -101,6 +104,8 @@ class PachydermDeleteFileOperator(PachydermOperator):
 
     def __init__(self, *, repo: str, paths: Sequence[str], branch: str = "master", missing_ok: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        check_flags(self.task_id, missing_ok=missing_ok)
+        check_useless(self.task_id, {"paths is empty, so nothing would ever be deleted": paths == [] or paths == ()})
         self.missing_ok = missing_ok
         self.repo = repo
         self.paths = paths

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 
+from airflow_pachyderm.arguments import check_flags, check_useless
 from airflow_pachyderm.exceptions import PachydermInvalidError
 from airflow_pachyderm.operators.base import PachydermOperator
 from airflow_pachyderm.specs import parse_specs, read_spec
@@ -42,6 +43,15 @@ class PachydermCreatePipelineOperator(PachydermOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_flags(self.task_id, render=render, update=update, reprocess=reprocess, reprocess_on_change=reprocess_on_change)
+        useless = {
+            "render is for the content of a file, and spec is no path: its texts are templated anyway": render
+            and isinstance(spec, Mapping),
+            "nothing is ever processed again without an update: give update, or no reprocess": not update
+            and (reprocess or reprocess_on_change),
+            "spec is empty, so no pipeline would ever be made": not spec,
+        }
+        check_useless(self.task_id, useless)
         self.spec = spec
         self.render = render
         self.update = update
@@ -99,6 +109,7 @@ class PachydermDeletePipelineOperator(_OnePipelineOperator):
 
     def __init__(self, *, force: bool = False, keep_repo: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        check_flags(self.task_id, force=force, keep_repo=keep_repo)
         self.force = force
         self.keep_repo = keep_repo
 
@@ -160,6 +171,7 @@ class PachydermCreateSecretOperator(PachydermOperator):
 
     def __init__(self, *, secret: str, source_conn_id: str, fields: Mapping[str, str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        check_useless(self.task_id, {"fields is empty, so the secret would hold nothing": not fields})
         self.secret = secret
         self.source_conn_id = source_conn_id
         self.fields = dict(fields)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from airflow_pachyderm.arguments import check_flags, check_seconds
 from airflow_pachyderm.assets import commit_asset, emit_commit
 from airflow_pachyderm.exceptions import PachydermInvalidError, PachydermSourceError
 from airflow_pachyderm.files import Batch, SourceFile, files_from, read_manifest
@@ -66,6 +67,8 @@ class PachydermPushOperator(PachydermWaitingOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_flags(self.task_id, wait=wait)
+        check_seconds(self.task_id, branch_timeout=branch_timeout)
         self.repo = repo
         self.files = files
         self.manifest = manifest

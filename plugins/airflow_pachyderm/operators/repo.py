@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_pachyderm.arguments import check_flags
 from airflow_pachyderm.operators.base import PachydermOperator, PachydermWaitingOperator
 from airflow_pachyderm.outcome import job_summary
 
@@ -44,6 +45,7 @@ class PachydermDeleteRepoOperator(PachydermOperator):
 
     def __init__(self, *, repo: str, force: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        check_flags(self.task_id, force=force)
         self.repo = repo
         self.force = force
 
@@ -67,6 +69,7 @@ class PachydermWaitForCommitOperator(PachydermWaitingOperator):
 
     def __init__(self, *, commit_set: str, stop_on_kill: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        check_flags(self.task_id, stop_on_kill=stop_on_kill)
         self.commit_set = commit_set
         self.stop_on_kill = stop_on_kill
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow.sdk.exceptions import AirflowSkipException
 
+from airflow_pachyderm.arguments import check_flags, check_seconds
 from airflow_pachyderm.conditions import Condition, to_plain
 from airflow_pachyderm.connection import DEFAULT_CONN_ID
 from airflow_pachyderm.exceptions import PachydermError, PachydermTimeoutError, PachydermUnavailableError
@@ -46,6 +47,8 @@ class PachydermSensor(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=poke_interval, **kwargs)
+        check_flags(self.task_id, deferrable=deferrable)
+        check_seconds(self.task_id, poke_interval=self.poke_interval, above=True)
         self.pachyderm_conn_id = pachyderm_conn_id
         self.deferrable = deferrable
 

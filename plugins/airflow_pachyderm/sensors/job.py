@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseSensorOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
+from airflow_pachyderm.arguments import check_flags, check_seconds
 from airflow_pachyderm.connection import DEFAULT_CONN_ID
 from airflow_pachyderm.exceptions import PachydermError, PachydermNotFoundError
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
@@ -52,6 +53,8 @@ class PachydermJobSensor(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=poke_interval, **kwargs)
+        check_flags(self.task_id, deferrable=deferrable)
+        check_seconds(self.task_id, poke_interval=self.poke_interval, above=True)
         self.commit_set = commit_set
         self.pipeline = pipeline
         self.pachyderm_conn_id = pachyderm_conn_id

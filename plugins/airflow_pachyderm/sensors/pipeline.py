@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from airflow_pachyderm.arguments import check_words
 from airflow_pachyderm.conditions import PipelineIn
 from airflow_pachyderm.sensors.base import PachydermSensor
-from airflow_pachyderm.states import PIPELINE_READY
+from airflow_pachyderm.states import PIPELINE_READY, PipelineState
 
 
 class PachydermPipelineStateSensor(PachydermSensor):
@@ -22,6 +23,7 @@ class PachydermPipelineStateSensor(PachydermSensor):
         super().__init__(**kwargs)
         self.pipeline = pipeline
         self.states = tuple(str(state) for state in states)
+        check_words(self.task_id, "states", self.states, tuple(PipelineState))
 
     def condition(self) -> PipelineIn:
         """See the class."""
