@@ -12,7 +12,7 @@ from laptop.stack import Stack
 from tests.dags.quick_stages import write_images
 from tests.e2e.harness import Site, quick_site
 
-pytestmark = [pytest.mark.browser, pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.browser, pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1200, method="signal")]
 
 NIGHTLY = "nightly_images"
 DAYS = ["2024-02-28", "2024-02-29", "2024-03-01"]

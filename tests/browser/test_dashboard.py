@@ -19,7 +19,7 @@ from tests.airflow_pachyderm.dashboard.pachyderm import Pachyderm
 from tests.airflow_pachyderm.dashboard.test_access import ROUTES
 from tests.browser.site import Site
 
-pytestmark = [pytest.mark.browser, pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.browser, pytest.mark.e2e, pytest.mark.timeout(600, method="signal")]
 
 STAGES = tuple(pipeline.name for pipeline in pipelines())
 LONGEST_PAUSE_MS = 8000  # between two looks at the jobs

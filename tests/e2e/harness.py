@@ -21,6 +21,7 @@ from airflow_pachyderm.connection import PachydermConnection
 from laptop.airflow import Airflow
 from laptop.layout import Layout, free_port
 from laptop.stack import Stack, new_stack, start_stack
+from laptop.supervisor import restarts
 from tests.dags.quick_stages import write_stages
 from tests.support_data import DEMO_MODEL
 
@@ -38,7 +39,7 @@ class Site:
 
     def start(self, dag_id: str, conf: Mapping[str, Any]) -> str:
         """Start a run as the UI's button does; its id."""
-        self.airflow.wait_for_dag(dag_id, timeout=60)
+        self.airflow.wait_for_dag(dag_id, timeout=PATIENCE_SECONDS)
         self.airflow.unpause(dag_id)
         return self.airflow.trigger(dag_id, conf=conf, run_id=f"test_{next(self._numbers)}")
 
@@ -71,9 +72,9 @@ class Site:
         """A REST call that the client has no method for."""
         return self.airflow.call(method, f"/api/v2/{path}", body)
 
-    def finish_backfills(self, dag_id: str) -> None:
+    def finish_backfills(self, dag_id: str, *, seconds: float = 400) -> None:
         """Return when Airflow says that all backfills of a DAG are over, however they ended."""
-        until(lambda: all(found["completed_at"] for found in self.call("GET", f"backfills?dag_id={dag_id}")["backfills"]), seconds=400)
+        until(lambda: all(found["completed_at"] for found in self.call("GET", f"backfills?dag_id={dag_id}")["backfills"]), seconds=seconds)
 
     def runs(self, dag_id: str, run_type: str) -> list[dict[str, Any]]:
         """The first hundred runs of a kind, such as ``backfill``, the oldest day first."""
@@ -95,8 +96,17 @@ class Site:
 
     def crash(self, component: str) -> None:
         """SIGKILL to a part of the stack; return when its supervisor has started it again."""
-        process = self.stack.processes[component]
-        process.signal(signal.SIGKILL)
+
+        def ends() -> list[str]:
+            return [entry["how"] for entry in restarts(self.stack.layout) if entry["part"] == component]
+
+        while True:  # it may just have ended by itself, because of the part that was killed before
+            until(lambda: component in self.stack.processes)
+            before, process = len(ends()), self.stack.processes[component]
+            process.signal(signal.SIGKILL)
+            until(lambda: len(ends()) > before)  # noqa: B023 - called here only
+            if "terminated by SIGKILL" in ends()[before:]:
+                break
         until(lambda: (now := self.stack.processes.get(component)) is not None and now.pid != process.pid)
 
     def kill_task(self, dag_id: str, run_id: str, task_id: str) -> None:
@@ -118,12 +128,15 @@ class Site:
 
 
 @contextlib.contextmanager
-def quick_site(root: Path, landing: Path, *, hold: Path | None = None, extra: Mapping[str, str] | None = None) -> Iterator[Site]:
+def quick_site(
+    root: Path, landing: Path, *, hold: Path | None = None, extra: Mapping[str, str] | None = None, bootstrap: bool = True
+) -> Iterator[Site]:
     """A stack whose stages are quick stand-ins, with its pipelines.
 
     :param landing: Folder that ``nightly_images`` reads.
     :param hold: While this file is there, the first stage waits in the middle of its work; see :func:`write_stages`.
     :param extra: More environment of Airflow.
+    :param bootstrap: With the pipelines.
     """
     (root / "model.pb").write_bytes(DEMO_MODEL.read_bytes())  # bootstrap_pipelines loads it
     settings = {
@@ -143,7 +156,8 @@ def quick_site(root: Path, landing: Path, *, hold: Path | None = None, extra: Ma
         start_stack(stack, extra=settings)
         with stack.client() as airflow:
             site = Site(stack, airflow)
-            site.run("bootstrap_pipelines", {})
+            if bootstrap:
+                site.run("bootstrap_pipelines", {})
             yield site
     finally:
         stack.stop()
@@ -156,3 +170,11 @@ def until(condition: Callable[[], bool], *, seconds: float = PATIENCE_SECONDS) -
         assert time.monotonic() - started < seconds, f"it did not come to that within {seconds:.0f} s"
         time.sleep(0.2)
     return time.monotonic() - started
+
+
+def images(folder: Path, count: int, *, first: int) -> Path:
+    """A folder with images of four devices whose names nobody else uses, as long as ``first`` is another one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(first, first + count):
+        (folder / f"dev{number % 4}_{1511891000 + number}.jpg").write_bytes(f"image {number}".encode())
+    return folder

@@ -12,9 +12,9 @@ import pytest
 
 from airflow_pachyderm.client.answers import Commit
 from tests.dags.quick_stages import write_images
-from tests.e2e.harness import Site, quick_site, until
+from tests.e2e.harness import PATIENCE_SECONDS, Site, quick_site, until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1200, method="signal")]
 NIGHTLY = "nightly_images"
 DAYS = [f"2026-11-{day:02}" for day in range(1, 6)]
 
@@ -54,7 +54,7 @@ def backfill(site: Site, *arguments: str) -> list[dict[str, Any]]:
 
 
 def test_a_backfill_does_each_day_once_however_often_it_runs(nights: Site) -> None:
-    nights.airflow.wait_for_dag(NIGHTLY, timeout=60)
+    nights.airflow.wait_for_dag(NIGHTLY, timeout=PATIENCE_SECONDS)
     nights.airflow.unpause(NIGHTLY)
     first = backfill(nights)
     commits = pushes(nights)
@@ -92,7 +92,7 @@ def test_late_images_come_with_the_next_night_and_an_empty_night_says_so(nights:
 
 def test_a_night_comes_by_itself(nights: Site, landing: Path) -> None:
     """Unpaused, the scheduler makes the run of the last day that is over; it takes that day's images."""
-    nights.airflow.wait_for_dag(NIGHTLY, timeout=60)
+    nights.airflow.wait_for_dag(NIGHTLY, timeout=PATIENCE_SECONDS)
     nights.airflow.unpause(NIGHTLY)
     until(lambda: bool(nights.runs(NIGHTLY, "scheduled")))
     (run,) = nights.runs(NIGHTLY, "scheduled")

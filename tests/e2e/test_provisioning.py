@@ -25,7 +25,7 @@ from tests.provisioning.fake_kubernetes import Kubernetes
 from tests.provisioning.wire import CUT, HELD, Kill, Relay
 from tests.support_data import Material
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(3600, method="signal")]
 
 RUN_SECONDS = 900.0  # a run has up to 13 tasks, one after the other, and each starts a process
 

@@ -14,7 +14,7 @@ from tests.e2e.harness import Site
 from tests.e2e.site import ImageSite
 from tests.support_data import Material
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600, method="signal")]
 PUSH = "push_images"
 STALL_SECONDS = 120
 

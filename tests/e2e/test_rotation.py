@@ -11,7 +11,7 @@ from dags import settings
 from laptop.errors import RunFailedError
 from tests.e2e.harness import Site, quick_site
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1200, method="signal")]
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "stages" / "object_detect" / "demo_model" / "frozen_inference_graph.pb"
 

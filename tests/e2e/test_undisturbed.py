@@ -12,7 +12,7 @@ from tests.dags.quick_stages import write_images
 from tests.e2e.harness import Site, quick_site, until
 from tests.e2e.site import ImageSite
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1800, method="signal")]
 NIGHTLY = "nightly_images"
 DAYS = [f"2026-10-{day:02}" for day in range(1, 4)]
 REPOS = (*settings.REPOS, *settings.PIPELINES)
