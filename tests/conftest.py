@@ -5,13 +5,14 @@ import contextlib
 import fcntl
 import functools
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -91,33 +92,43 @@ _SERVERS = (
 )
 
 
-@pytest.hookimpl(tryfirst=True)  # before any are deselected, and before xdist reads the groups
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Say which tests are not among the fast ones."""
+    path, dialect = _place(item.nodeid)
+    if path.startswith(_SERVERS) or dialect == "2.7":
+        item.add_marker(pytest.mark.servers)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Say which tests are not among the fast ones and which share a process."""
-    for item in items:
-        if _path(item).startswith(_SERVERS) or _dialect(item) == "2.7":
-            item.add_marker(pytest.mark.servers)
-    if not hasattr(config, "workerinput"):
-        return
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
-    rank = {name: number for number, name in enumerate(_FIRST)}
-    items.sort(key=lambda item: rank.get(_group(item).partition(" ")[0], len(rank)))
+    """Begin with what takes longest where tests run side by side."""
+    if hasattr(config, "workerinput"):
+        rank = {name: number for number, name in enumerate(_FIRST)}
+        items.sort(key=lambda item: rank.get(_group(item.nodeid).partition(" ")[0], len(rank)))
 
 
-def _path(item: pytest.Item) -> str:
-    return str(item.path.relative_to(Path(__file__).parent))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep together what shares a process. (xdist's own way, marks and ``--dist loadgroup``, does nothing with pytest 9.2.)"""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    return Scheduling(config, log)
 
 
-def _dialect(item: pytest.Item) -> str:
-    """Of a test that each dialect's server is asked; empty for any other."""
-    found = item.callspec.params.get("server") if isinstance(item, pytest.Function) and hasattr(item, "callspec") else None
-    return found if isinstance(found, str) else ""
+def _place(nodeid: str) -> tuple[str, str]:
+    """A test's file, below this folder, and the dialect of the server that the conformance suite asks, if that is what it is of."""
+    path, _, name = nodeid.partition("::")
+    path = path.removeprefix("tests/")
+    found = re.search(r"\[(2\.12|2\.7)[-\]]", name) if path.startswith("conformance/") else None
+    return path, found[1] if found else ""
 
 
-def _group(item: pytest.Item) -> str:
-    path = _path(item)
-    return f"{_TOGETHER.get(path.partition('/')[0], path)} {_dialect(item)}".strip()
+def _group(nodeid: str) -> str:
+    path, dialect = _place(nodeid)
+    return f"{_TOGETHER.get(path.partition('/')[0], path)} {dialect}".strip()
 
 
 def _for_all_processes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
