@@ -12,7 +12,7 @@ IMAGES = {f"/dev{number}_151189109{number}.jpg": frame(number) for number in ran
 PUSHED_BY = "[airflow:push_images/manual__2026-01-01T00:00:00+00:00/push.send/3#0123abcd] 4 files"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def pushed(pachyderm: Pachyderm) -> str:
     """The commit set of four images that went through three pipelines."""
     make_pipelines(pachyderm)

@@ -23,7 +23,7 @@ HOSTILE = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def hostile(pachyderm: Pachyderm) -> str:
     return pachyderm.commit("hostile", HOSTILE)
 
