@@ -92,6 +92,7 @@ def environment(
         "AIRFLOW__API__BASE_URL": settings.url,
         "AIRFLOW__API__SECRET_KEY": settings.secret_key,
         "AIRFLOW__API_AUTH__JWT_SECRET": settings.jwt_secret,
+        "AIRFLOW__PACHYDERM__DENY_FRAMING": "True",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "30",
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from zoneinfo import ZoneInfo
 from airflow_pachyderm.exceptions import PachydermInvalidError, PachydermNotFoundError
 from airflow_pachyderm.files import SourceFile, open_filesystem
 from airflow_pachyderm.hooks.pachyderm import PachydermHook
+from airflow_pachyderm.urls import shown_url
 from dags.common.landing import PassedOver
 from dags.common.tell import warning_lines
 from dags.settings import IMAGES_REPO, OBJECT_DETECT, PLOT, THREAT_DETECT, TIMEZONE, VALIDATE
@@ -116,7 +118,7 @@ class Report:
             "run_id": self.run.run_id,
             "written": self.written.isoformat(timespec="seconds"),
             "time_zone": TIMEZONE,
-            "source": self.run.source,
+            "source": shown_url(self.run.source),
             "late": dict(self.run.late),
             "commit": self.commit,
             "commits": [push["commit"] for push in self.run.pushes],
@@ -252,7 +254,7 @@ def markdown(report: Report) -> str:
         "",
         f"Written {report.written:%Y-%m-%d %H:%M:%S %Z}. Days and hours are those of the time zone {TIMEZONE}.",
         "",
-        f"{report.files} images from {run.source} in {run.batches} batches, {report.size_bytes} bytes sent.",
+        f"{report.files} images from {literal(shown_url(run.source))} in {run.batches} batches, {report.size_bytes} bytes sent.",
         "",
         f"{len(report.valid)} valid, {len(report.invalid)} invalid. Read at commit `{report.commit}`.",
         "",
@@ -263,7 +265,8 @@ def markdown(report: Report) -> str:
         none="Nothing was passed over.",
     )
     if not run.batches:
-        return "\n".join((*lines[:4], f"No images in {run.source}: nothing to do.", "", *odd, *warning_lines(report.warnings)))
+        nothing = f"No images in {literal(shown_url(run.source))}: nothing to do."
+        return "\n".join((*lines[:4], nothing, "", *odd, *warning_lines(report.warnings)))
     lines += warning_lines(report.warnings)
     for day, count in run.late.items():
         lines += [f"{count} images of {day} came late.", ""]
@@ -328,8 +331,15 @@ def _output_path(name: str) -> str:
     return layout.record_of(ImageName.parse(name))
 
 
+def literal(value: object) -> str:
+    """A text as Markdown shows it: no markup of its own, on one line."""
+    text = re.sub(r"\s+", " ", str(value))
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*\[\]|~])", r"\\\1", text)
+
+
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]], *, none: str) -> list[str]:
-    body = ["| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in rows]
+    body = ["| " + " | ".join(literal(cell) for cell in row) + " |" for row in rows]
     if not body:
         return [none, ""]
     return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *body, ""]

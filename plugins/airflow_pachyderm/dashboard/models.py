@@ -1,8 +1,15 @@
 """What the page's API answers. Times are Unix seconds, None where it has not happened; durations are seconds."""
 
-from typing import Any, Literal
+from functools import partial
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel
+
+from airflow_pachyderm.dashboard.texts import shown
+
+Text = Annotated[str, AfterValidator(partial(shown, limit=4000))]
+"""What somebody wrote: cut, and without what would change how the page around it looks."""
+Label = Annotated[str, AfterValidator(partial(shown, limit=200))]
 
 CommitState = Literal["open", "finishing", "finished", "failed"]
 ChangeKind = Literal["added", "removed", "modified"]
@@ -23,7 +30,7 @@ class Node(BaseModel):
     name: str
     kind: Literal["repo", "pipeline"]
     state: str | None = None
-    reason: str = ""
+    reason: Text = ""
     job_state: str | None = None
     total: int = 0
     done: int = 0
@@ -67,7 +74,7 @@ class Job(BaseModel):
     pipeline: str
     id: str
     state: str
-    reason: str
+    reason: Text
     version: int
     restarts: int
     created: float | None
@@ -90,11 +97,11 @@ class Pipeline(BaseModel):
 
     name: str
     state: str
-    reason: str
+    reason: Text
     stopped: bool
     version: int
     created: float | None
-    description: str
+    description: Text
     workers_requested: int
     workers_available: int
     inputs: list[Edge]
@@ -130,7 +137,7 @@ class Pushed(BaseModel):
 
     repo: str
     branch: str
-    description: str
+    description: Text
     started: float | None
     size_bytes: int
     dag_id: str | None = None
@@ -187,7 +194,7 @@ class LogLine(BaseModel):
     worker: str
     datum: str
     user: bool
-    message: str
+    message: Text
 
 
 class Log(BaseModel):
@@ -205,7 +212,7 @@ class Repo(BaseModel):
     """A repo."""
 
     name: str
-    description: str
+    description: Text
     created: float | None
     size_bytes: int
     branches: list[str]
@@ -238,8 +245,8 @@ class Commit(BaseModel):
     id: str
     state: CommitState
     origin: str
-    description: str
-    error: str
+    description: Text
+    error: Text
     started: float | None
     finished: float | None
     size_bytes: int
@@ -290,7 +297,7 @@ class Diff(Page):
 class ThreatObject(BaseModel):
     """A threatening object."""
 
-    label: str
+    label: Label
     score: float
 
 
@@ -302,9 +309,9 @@ class Threat(BaseModel):
 
     device: str
     timestamp: str
-    source: str
+    source: Label
     objects: list[ThreatObject]
-    alert: str
+    alert: Label
     image: FileRef | None
 
 
@@ -320,7 +327,7 @@ class Threats(Page):
 class Bar(BaseModel):
     """A named count."""
 
-    name: str
+    name: Label
     count: int
 
 

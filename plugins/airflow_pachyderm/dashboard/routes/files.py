@@ -1,11 +1,14 @@
 """File contents. What a repo holds may be hostile: it is sent as an image, as plain text or as a download, and never runs."""
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import chain
 from typing import Annotated, Final
 from urllib.parse import quote
 
 from annotated_types import Ge, Le
+from anyio import CapacityLimiter, to_thread
+from anyio.lowlevel import RunVar
 from fastapi import APIRouter, Depends, Header, Response
 from fastapi.responses import StreamingResponse
 
@@ -13,11 +16,14 @@ from airflow_pachyderm.dashboard import files, models
 from airflow_pachyderm.dashboard.gateway import Gateway, get_gateway
 from airflow_pachyderm.dashboard.names import FilePath, Name
 from airflow_pachyderm.dashboard.security import CONTENT_POLICY
+from airflow_pachyderm.dashboard.thumbnails import MEDIA_TYPE, Thumbnails
 
 router = APIRouter(prefix="/api/repos/{repo}")
 GatewayDep = Annotated[Gateway, Depends(get_gateway)]
 
-_thumbnails: Final = files.Thumbnails()
+_thumbnails: Final = Thumbnails()
+# Of each event loop: who waits for a thumbnail waits here, and holds none of the threads that answer other requests.
+_one_at_a_time: Final[RunVar[CapacityLimiter]] = RunVar("thumbnails")
 
 
 @router.get("/raw")
@@ -33,7 +39,7 @@ def raw(
 ) -> Response:
     """A file's content, or its beginning."""
     file = files.inspect(gateway, repo, ref=ref, path=path)
-    headers = _headers(file, ref=ref, part=f"-{max_bytes}" if max_bytes else "")
+    headers = _headers(file, part=f"-{max_bytes}" if max_bytes else "")
     if if_none_match == headers["ETag"]:
         return Response(status_code=304, headers=headers)
     blocks = files.read_blocks(gateway, file, max_bytes=max_bytes)
@@ -48,22 +54,33 @@ def raw(
 
 
 @router.get("/thumbnail")
-def thumbnail(
+async def thumbnail(
     gateway: GatewayDep, repo: Name, path: FilePath, *, ref: Name = "master", if_none_match: Annotated[str | None, Header()] = None
 ) -> Response:
     """A small image of an image."""
-    file = files.inspect(gateway, repo, ref=ref, path=path)
-    headers = _headers(file, ref=ref, part="-thumbnail")
+    file = await to_thread.run_sync(partial(files.inspect, gateway, repo, ref=ref, path=path))
+    headers = _headers(file, part="-thumbnail")
     if if_none_match == headers["ETag"]:
         return Response(status_code=304, headers=headers)
-    return Response(_thumbnails.get(gateway, file), media_type=files.THUMBNAIL_TYPE, headers=headers)
+    made = _thumbnails.held(file.digest)
+    if made is None:
+        made = await to_thread.run_sync(_thumbnails.get, gateway, file, limiter=_limiter())
+    return Response(made, media_type=MEDIA_TYPE, headers=headers)
+
+
+def _limiter() -> CapacityLimiter:
+    try:
+        return _one_at_a_time.get()
+    except LookupError:
+        limiter = CapacityLimiter(1)
+        _one_at_a_time.set(limiter)
+        return limiter
 
 
 def _joined(head: bytes, blocks: Iterator[bytes]) -> Iterator[bytes]:
     return chain((head,), blocks)
 
 
-def _headers(file: models.FileRef, *, ref: str, part: str) -> dict[str, str]:
-    # By commit id the answer is the same for ever; a branch moves, and its ETag tells.
-    lasting = "max-age=31536000, immutable" if ref == file.commit else "no-cache"
-    return {"ETag": f'"{file.digest}{part}"', "Cache-Control": f"private, {lasting}", "Content-Security-Policy": CONTENT_POLICY}
+def _headers(file: models.FileRef, *, part: str) -> dict[str, str]:
+    # A browser asks again before it shows what it has: its next user may not be logged in.
+    return {"ETag": f'"{file.digest}{part}"', "Cache-Control": "private, no-cache", "Content-Security-Policy": CONTENT_POLICY}

@@ -50,7 +50,7 @@ const exact = new Intl.DateTimeFormat(undefined, {
 });
 
 /** Unix seconds in the installation's time zone, which is named. */
-export const time = (seconds) => (seconds === null || seconds === undefined ? "–" : exact.format(seconds * 1000));
+export const time = (seconds) => (seconds === null || seconds === undefined || Number.isNaN(seconds) ? "–" : exact.format(seconds * 1000));
 
 const parts = new Intl.DateTimeFormat("en-GB", {
   timeZone: zone,

@@ -72,7 +72,7 @@ function render({ focus }) {
   document.body.classList.remove("stale");
   fresh.textContent = "";
   const query = Object.fromEntries(new URLSearchParams(location.search));
-  const name = query.view in VIEWS ? query.view : "status";
+  const name = Object.hasOwn(VIEWS, query.view ?? "") ? query.view : "status";
   for (const item of document.querySelectorAll("#views a")) {
     if (item.dataset.view === name) item.setAttribute("aria-current", "page");
     else item.removeAttribute("aria-current");

@@ -45,7 +45,7 @@ export function age(root) {
   for (const element of root.querySelectorAll("time[data-since]")) element.textContent = format.ago(Number(element.dataset.since));
 }
 
-export const iso = (seconds) => (seconds === null || seconds === undefined ? null : new Date(seconds * 1000).toISOString());
+export const iso = (seconds) => (seconds === null || seconds === undefined || Number.isNaN(seconds) ? null : new Date(seconds * 1000).toISOString());
 
 /** A table: columns are [title, cell function, class]. */
 export function table(caption, columns, rows) {

@@ -42,7 +42,7 @@ const STATES = {
 const ACTIVE = new Set(["created", "starting", "running", "egressing", "finishing"]);
 
 export const describe = (state) => {
-  const [label, shape, tone] = STATES[state] ?? [state, "question", "idle"];
+  const [label, shape, tone] = Object.hasOwn(STATES, state) ? STATES[state] : [state, "question", "idle"];
   return { label, shape, tone };
 };
 

@@ -16,6 +16,8 @@ const ALERTS = {
   cooldown: "No mail so soon after the last",
 };
 
+const alertText = ({ alert }) => (Object.hasOwn(ALERTS, alert) ? ALERTS[alert] : alert);
+
 export const view = (query, tools) => (query.device && query.time ? detailView(query, tools) : listView(query, tools));
 
 // All
@@ -108,14 +110,14 @@ function card(threat) {
       "div",
       { class: "threat-text" },
       h("p", { class: "threat-head" }, h("strong", {}, threat.device), h("time", { datetime: iso(seen) }, format.time(seen))),
-      h("ul", { class: "chips" }, threat.objects.slice(0, 6).map((found) => h("li", { class: "label" }, found.label, h("span", { class: "score" }, format.percent(found.score))))),
+      h("ul", { class: "chips" }, threat.objects.slice(0, 6).map((found) => h("li", { class: "label" }, h("bdi", {}, found.label), h("span", { class: "score" }, format.percent(found.score))))),
       h(
         "p",
         { class: "muted small" },
         threat.source && link({ view: "repos", repo: "images", file: `/${threat.source}` }, "Original image"),
         threat.source && " · ",
         link(target, "History"),
-        threat.alert && ` · ${ALERTS[threat.alert] ?? threat.alert}`,
+        threat.alert && ` · ${alertText(threat)}`,
       ),
     ),
   );
@@ -149,12 +151,12 @@ function renderDetail(threat) {
       table(
         "Objects",
         [
-          ["Class", (found) => found.label],
+          ["Class", (found) => h("bdi", {}, found.label)],
           ["Score", (found) => format.percent(found.score), "right"],
         ],
         threat.objects,
       ),
-      facts([["Alert", ALERTS[threat.alert] ?? threat.alert]]),
+      facts([["Alert", alertText(threat)]]),
     ),
     h("section", { class: "card" }, h("h2", {}, "Its way through the stages"), h("ol", { class: "timeline" }, threat.steps.map(step))),
     h("section", { class: "card" }, h("details", {}, h("summary", {}, "The record as it was written"), h("pre", { tabindex: "0" }, JSON.stringify(threat.record, null, 2)))),
