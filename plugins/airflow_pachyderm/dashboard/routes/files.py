@@ -1,5 +1,6 @@
 """File contents. What a repo holds may be hostile: it is sent as an image, as plain text or as a download, and never runs."""
 
+import atexit
 from collections.abc import Iterator
 from functools import partial
 from itertools import chain
@@ -22,6 +23,7 @@ router = APIRouter(prefix="/api/repos/{repo}")
 GatewayDep = Annotated[Gateway, Depends(get_gateway)]
 
 _thumbnails: Final = Thumbnails()
+atexit.register(_thumbnails.close)
 # Of each event loop: who waits for a thumbnail waits here, and holds none of the threads that answer other requests.
 _one_at_a_time: Final[RunVar[CapacityLimiter]] = RunVar("thumbnails")
 
