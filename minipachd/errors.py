@@ -121,6 +121,17 @@ class BeyondRootError(InvalidError):
         self.commit = str(commit)
 
 
+class CycleError(InvalidError):
+    """A branch would be made from itself, through others.
+
+    :param branch: The branch.
+    """
+
+    def __init__(self, branch: object) -> None:
+        super().__init__(f"branch {branch} cannot be in its own provenance")
+        self.branch = str(branch)
+
+
 class SecondCommitError(InvalidError):
     """A transaction may make one commit in a repo.
 

@@ -95,7 +95,7 @@ DIALECTS = {
             "2.12",
             (2, 12, 0),
             reference=_reference,
-            codes={errors.SecondCommitError: grpc.StatusCode.ALREADY_EXISTS},
+            codes={errors.SecondCommitError: grpc.StatusCode.ALREADY_EXISTS, errors.CycleError: grpc.StatusCode.INTERNAL},
             shows_branch=False,
             misses_branches=True,
             checks_reads=True,

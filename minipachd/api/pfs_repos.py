@@ -110,7 +110,7 @@ class RepoCalls:
     async def InspectBranch(self, request: Any, context: Any) -> Any:
         def look() -> Any:
             with self._pfs.snapshot() as view:
-                return branch_info(view.branch(branch_key(request.branch)))
+                return branch_info(view.branch(_named(request.branch)))
 
         return await asyncio.to_thread(look)
 
@@ -162,8 +162,13 @@ def _create_branch(dialect: Dialect, txn: Txn, request: Any) -> Any:
     return empty()
 
 
+def _named(branch: Any) -> BranchKey:
+    """A branch to look up: without a name it is one that does not exist."""
+    return BranchKey(repo_key(branch.repo), branch.name)
+
+
 def _delete_branch(dialect: Dialect, txn: Txn, request: Any) -> Any:
-    key = BranchKey(repo_key(request.branch.repo), request.branch.name)  # without a name it is one that does not exist
+    key = _named(request.branch)
     if not txn.delete_branch(key, force=request.force) and dialect.misses_branches:
         raise BranchNotFoundError(key.repo, key.name)
     return empty()

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 
-from minipachd.errors import InvalidError
+from minipachd.errors import CycleError, InvalidError
 from minipachd.pfs import commits
 from minipachd.pfs.names import check_branch_name
 from minipachd.pfs.schema import downstream_rows, encode_trigger, upstream_rows
@@ -152,7 +152,7 @@ def check_dag(txn: Writing, row: int) -> None:
 
 def _check_no_cycle(txn: Writing, row: int, key: BranchKey) -> None:
     if row in downstream_rows(txn.db, row):
-        raise InvalidError(f"branch {key} cannot be in its own provenance")
+        raise CycleError(key)
 
 
 def upstream_first(txn: Writing, rows: set[int]) -> list[int]:

@@ -40,6 +40,7 @@ _POSIX = {
     "xdigit": "0-9A-Fa-f",
 }
 _REFERENCE = re.compile(r"\$(?:(\$)|\{(\w+)\}|(\w+))")
+_POSIX_CLASS = re.compile(r"\[:(\w*):\]")
 _META = re.compile(r"[*?\[{(\\]|[@+!](?=\()")
 _MAX_PATTERN = 4096
 _MAX_NEGATIONS = 8  # each looks at all of a path
@@ -250,9 +251,8 @@ class _Parser:
         return f"[^/{''.join(parts)}]" if negated else f"(?!/)[{''.join(parts)}]"
 
     def _class_member(self) -> str:
-        if posix := re.compile(r"\[:(\w*):\]").match(self._text, self._at):
-            if posix[1] not in _POSIX:
-                raise self._error(f"there is no character class [:{posix[1]}:]")
+        posix = _POSIX_CLASS.match(self._text, self._at)
+        if posix and posix[1] in _POSIX:  # another name is characters like any, as in Pachyderm
             self._at = posix.end()
             return _POSIX[posix[1]]
         low = self._class_character()

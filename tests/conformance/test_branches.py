@@ -95,6 +95,8 @@ def test_provenance_is_a_graph_without_loops_that_has_each_repo_once(lab: Lab) -
         create(lab, three, provenance=[lab.branch(two), lab.branch(one, "other")])
     with refused("UNKNOWN", "cannot be in the provenance of its own branch"):
         create(lab, one, "x", provenance=[lab.branch(one)])
+    with refused("UNKNOWN" if lab.speaks_2_7 else "INTERNAL", "own provenance|cycle detected"):
+        create(lab, one, provenance=[lab.branch(two)])
     lab.finish(two)
     with refused("UNKNOWN", "cannot start a commit on an output branch"):
         lab.start(two)

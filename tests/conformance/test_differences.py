@@ -71,6 +71,12 @@ ROWS = [
     Row("squash an unknown set", lambda lab, _: lab.client.squash_commit(NO_ID), (OK, None)),
     Row("jobs of an unknown set", lambda lab, _: list(lab.client.inspect_job(NO_ID)), (OK, [])),
     Row("put to /", put_to_the_root, (OK, None)),
+    Row("glob of an unknown character class", lambda lab, repo: list(lab.client.glob_file(lab.at(repo), "/[[:none:]]")), (OK, [])),
+    Row(
+        "inspect a branch without a name",
+        lambda lab, repo: lab.client.inspect_branch(repo, "", project_name=lab.project),
+        ("NOT_FOUND", "not found"),
+    ),
     Row("glob /{a", lambda lab, repo: list(lab.client.glob_file(lab.at(repo), "/{a")), (OK, [])),
     Row("walk /.", lambda lab, repo: paths(lab.client.walk_file(lab.at(repo), "/."))[:2], (OK, ["/", "/d/"])),
     Row(

@@ -135,9 +135,8 @@ class _Parser:
         return f"[^/{''.join(parts)}]" if negated else f"(?!/)[{''.join(parts)}]"
 
     def _class_member(self) -> str:
-        if posix := re.compile(r"\[:(\w*):\]").match(self._text, self._at):
-            if posix[1] not in _POSIX:
-                raise self._error(f"there is no character class [:{posix[1]}:]")
+        posix = re.compile(r"\[:(\w*):\]").match(self._text, self._at)
+        if posix and posix[1] in _POSIX:
             self._at = posix.end()
             return _POSIX[posix[1]]
         low = self._class_character()
