@@ -116,8 +116,9 @@ INSIDE: dict[str, str] = {
     "airflow_pachyderm.client": "connection exceptions files logs outcome pod_logs states",
     "airflow_pachyderm.hooks": "client connection discovery exceptions",
     "airflow_pachyderm.triggers": "client conditions connection discovery exceptions outcome",
-    "airflow_pachyderm.sensors": "client conditions connection exceptions hooks outcome states triggers waiting",
-    "airflow_pachyderm.operators": "assets client connection exceptions files hooks lineage links outcome specs states triggers waiting",
+    "airflow_pachyderm.sensors": "arguments client conditions connection exceptions hooks outcome states triggers waiting",
+    "airflow_pachyderm.operators": "arguments assets client connection exceptions files hooks lineage links outcome specs states "
+    "triggers waiting",
     "airflow_pachyderm.dashboard": "client connection exceptions hooks pod_logs states",
 }
 
