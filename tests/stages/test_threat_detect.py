@@ -224,12 +224,12 @@ def test_a_crash_after_the_mail_repeats_it_with_the_same_id(tmp_path, sendgrid):
 
 
 def test_templates_and_escaping(loud, sendgrid):
-    loud.rule(subject="{device}\nInjected: x", body="{labels} <b>\n{source}")
-    loud.seen({**PERSON, "label": "<script>"})
+    loud.rule(subject="{device} {labels}", body="{labels} <b>\n{source}")
+    loud.seen({**PERSON, "label": "<script>\nInjected: x"})
     loud.run()
     (mail,) = sendgrid.mails
-    assert mail["subject"] == "dev1 Injected: x"
-    assert mail["content"][1]["value"] == f"<p>&lt;script&gt; &lt;b&gt;<br>dev1_{TAKEN}.jpg</p>"
+    assert mail["subject"] == "dev1 <script> Injected: x"
+    assert mail["content"][1]["value"] == f"<p>&lt;script&gt;<br>Injected: x &lt;b&gt;<br>dev1_{TAKEN}.jpg</p>"
 
 
 def test_a_changed_rule_file_counts_from_the_next_datum_on(quiet):
