@@ -72,7 +72,10 @@ def record_failure(context: Any) -> None:
     reason = reason if len(reason) <= _LONGEST_REASON else reason[: _LONGEST_REASON - 1] + "…"
     now = datetime.now(tz=UTC).isoformat(timespec="seconds")
     run = {"schema": "tuskwatch.run/1", "dag_id": ti.dag_id, "run_id": ti.run_id, "time": now, "state": "failed", "reason": reason}
-    _put(context, hook, {_run_path(ti): json.dumps(run, indent=1)})
+    # One call makes the commit and finishes it: who ends in the middle, as Airflow's DAG processor does to callbacks that take long, must
+    # leave no open commit, which all later runs would wait for.
+    hook.pfs.create_repo(settings.STATUS_REPO, description="what the runs told, for the dashboard")
+    hook.get_conn().put_file_bytes((settings.STATUS_REPO, "master"), _run_path(ti), json.dumps(run, indent=1).encode())
 
 
 def cause_of(context: Any, hook: PachydermHook) -> str:
