@@ -39,7 +39,7 @@ class Pachyderm:
                 add = pfs_pb2.AddFile(path=path)
                 add.raw.value = content
                 requests.append(pfs_pb2.ModifyFileRequest(add_file=add))
-        self.server.stubs.pfs.ModifyFile(iter(requests), timeout=120)
+        self.server.stubs.pfs.ModifyFile(iter(requests), timeout=120, metadata=self.server.stubs.metadata)
         self.pfs.finish_commit(commit)
         return commit.commit_set
 
@@ -52,7 +52,7 @@ class Pachyderm:
         from airflow_pachyderm.client.protocol import pps_pb2
 
         request = pps_pb2.InspectJobSetRequest(job_set=pps_pb2.JobSet(id=commit_set), wait=True)
-        list(self.server.stubs.pps.InspectJobSet(request, timeout=120))
+        list(self.server.stubs.pps.InspectJobSet(request, timeout=120, metadata=self.server.stubs.metadata))
 
     def threat(self, device: str, timestamp: int, labels: Mapping[str, float]) -> dict[str, bytes]:
         """The record of a threat as the stage writes it, by path."""

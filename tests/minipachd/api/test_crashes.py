@@ -35,7 +35,7 @@ def load(client, acknowledged, stop):
         return
 
 
-def make_and_collect_garbage(client, address, stop):
+def make_and_collect_garbage(client, engine, stop):
     """A repo comes and goes, and its bytes are collected, until the server is gone."""
     n = 0
     with contextlib.suppress(RpcError, ConnectionError, DataDirError):
@@ -44,7 +44,7 @@ def make_and_collect_garbage(client, address, stop):
             client.create_repo("garbage", update=True)
             client.put_file_bytes(("garbage", "master"), "/noise", random.Random(-n).randbytes(100_000))
             client.delete_repo("garbage")
-            for _ in collect_garbage(address):
+            for _ in collect_garbage(engine.address, engine.root / "token"):
                 pass
 
 
@@ -70,9 +70,7 @@ def kill_in_the_middle(engine, acknowledged, moment_seconds, *, proven=frozenset
     """
     stop = threading.Event()
     loader = threading.Thread(target=load, args=(engine.client, acknowledged, stop))
-    collector = threading.Thread(
-        target=make_and_collect_garbage, args=(Client.new_from_pachd_address(engine.address), engine.address, stop)
-    )
+    collector = threading.Thread(target=make_and_collect_garbage, args=(Client.new_from_pachd_address(engine.address), engine, stop))
     loader.start()
     collector.start()
     stop.wait(moment_seconds)  # a random moment of the load, not a wait for something
