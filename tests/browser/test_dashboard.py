@@ -180,9 +180,9 @@ def test_threats_are_filtered_by_device(page: Page, site: Site) -> None:
 
 def test_a_running_job_goes_on_without_a_reload(page: Page, site: Site, pachyderm: Pachyderm) -> None:
     pachyderm.pfs.create_repo("slow-input")
-    pachyderm.pipeline("slow", transform={"cmd": ["sh"], "stdin": ["sleep 0.8"]}, input={"pfs": {"repo": "slow-input", "glob": "/*"}})
+    pachyderm.pipeline("slow", transform={"cmd": ["sh"], "stdin": ["sleep 1.5"]}, input={"pfs": {"repo": "slow-input", "glob": "/*"}})
     page.goto(site.dashboard(view="jobs"))  # a browser's first look may take longer than the job
-    expect(page.get_by_role("table").locator("tbody tr").first).to_be_visible()
+    expect(page.get_by_role("navigation", name="Views")).to_be_visible()
     commit_set = pachyderm.commit("slow-input", {f"/{number}": b"x" for number in range(6)})
     page.goto(site.dashboard(view="jobs", set=commit_set))
     page.evaluate("window.notReloaded = true")
