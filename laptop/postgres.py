@@ -169,7 +169,9 @@ def _as_user(user: int) -> list[str]:
         )
         raise StartError(msg)
     right = "+dac_override"
-    return ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", f"--inh-caps={right}", f"--ambient-caps={right}", "--"]
+    # Without this bit access(2), by which initdb looks for its programs, does not count the right.
+    bits = "--securebits=+no_setuid_fixup"
+    return ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", bits, f"--inh-caps={right}", f"--ambient-caps={right}", "--"]
 
 
 def _free_id() -> int:
