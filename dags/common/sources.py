@@ -11,6 +11,7 @@ from airflow_pachyderm.exceptions import PachydermInvalidError
 from airflow_pachyderm.files import open_filesystem
 from airflow_pachyderm.urls import shown_url
 from dags import settings
+from dags.common.landing import root_of
 
 _LOCAL: Final = ("", "file", "local")
 
@@ -65,8 +66,7 @@ def _is_below(url: str, root: str) -> bool:
     if is_local(url) != is_local(root):
         return False
     if is_local(url):
-        path, folder = real_path(url), real_path(root)
-        return path == folder or path.startswith(f"{folder.rstrip('/')}/")
+        return bool(root_of(real_path(url), [real_path(root)]))
     return _parts(url)[: len(_parts(root))] == _parts(root)
 
 

@@ -123,25 +123,33 @@ class ModelUsed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Detections(Record):
-    """The objects of one image. What has a default another detector may leave out.
+class _OfImage(Record):
+    """What a record says of its image. What has a default another detector may leave out.
 
     :ivar timestamp: Unix seconds.
     :ivar time: The same in ISO 8601, UTC.
     :ivar source: Name of the image.
     :ivar annotated: Path of the image with boxes drawn, without the leading ``/``.
-    :ivar preprocessing: What was done to the image before the model saw it.
-    :ivar threshold: Least score of an object.
-    :ivar objects: By falling score.
     """
 
-    schema = "tuskwatch.detections/1"
     device: str = field(metadata=_DEVICE)
     timestamp: int = field(metadata=_SECONDS)
     time: str
     source: str
     annotated: str | None = None
     image: Size | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detections(_OfImage):
+    """The objects of one image. What has a default another detector may leave out.
+
+    :ivar preprocessing: What was done to the image before the model saw it.
+    :ivar threshold: Least score of an object.
+    :ivar objects: By falling score.
+    """
+
+    schema = "tuskwatch.detections/1"
     model: ModelUsed | None = None
     preprocessing: str = ""
     threshold: float | None = field(default=None, metadata=_SHARE)
@@ -175,19 +183,13 @@ class Alert:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Threat(Record):
+class Threat(_OfImage):
     """An image with at least one threatening object.
 
-    Fields are as in :class:`Detections`; ``objects`` are the threatening ones alone.
+    ``objects`` are the threatening ones alone.
     """
 
     schema = "tuskwatch.threat/1"
-    device: str = field(metadata=_DEVICE)
-    timestamp: int = field(metadata=_SECONDS)
-    time: str
-    source: str
-    annotated: str | None = None
-    image: Size | None = None
     objects: tuple[Found, ...]
     alert: Alert
 

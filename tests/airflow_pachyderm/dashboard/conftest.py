@@ -1,5 +1,6 @@
 """The page's application behind Airflow's real login, in front of a real minipachd."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -56,21 +57,26 @@ class Engine:
         return PachydermConnection(conn_id="test", host=host, port=int(port))
 
 
-@pytest.fixture(scope="session")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    engine = Engine(tmp_path_factory.mktemp("minipachd"))
+@contextlib.contextmanager
+def running(root: Path) -> Iterator[Engine]:
+    """A server for as long as the block takes."""
+    engine = Engine(root)
     engine.start()
     yield engine
     engine.stop()
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    with running(tmp_path_factory.mktemp("minipachd")) as engine:
+        yield engine
 
 
 @pytest.fixture(scope="module")
 def empty_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """For a module whose repos are pipelines in other tests."""
-    engine = Engine(tmp_path_factory.mktemp("minipachd"))
-    engine.start()
-    yield engine
-    engine.stop()
+    with running(tmp_path_factory.mktemp("minipachd")) as engine:
+        yield engine
 
 
 @pytest.fixture(scope="module")
